@@ -1,0 +1,121 @@
+"""Faults: findings of the configuration, refusals of a request, failures of a submission.
+
+Before serving, faults are values (`Problem`, all of them, not the first); after it, outcomes are.
+An exception carries either across one border at most.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from smsgwd.outcome import Reason
+
+
+class Severity(StrEnum):
+    """How bad a finding is: an error keeps a gateway from being compiled, a warning does not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding at one place of one file. Lines and columns count from 1, columns in characters."""
+
+    file: str
+    line: int
+    column: int
+    code: str
+    message: str
+    hint: str = ""
+    pointer: str = ""  # JSON pointer (RFC 6901) of what is meant
+    severity: Severity = Severity.ERROR
+
+    @property
+    def sort_key(self) -> tuple[str, int, int, str, str]:
+        """Orders findings by place, then code."""
+        return (self.file, self.line, self.column, self.code, self.message)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.severity}[{self.code}]: {self.message}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as `smsgwd check --format json` and the API show it."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "code": self.code,
+            "severity": str(self.severity),
+            "message": self.message,
+            "hint": self.hint,
+            "pointer": self.pointer,
+        }
+
+
+def has_errors(problems: Iterable[Problem]) -> bool:
+    """Whether one of the findings is an error."""
+    return any(problem.severity is Severity.ERROR for problem in problems)
+
+
+class SmsgwdError(Exception):
+    """The root of all that smsgwd raises on purpose."""
+
+
+class ConfigError(SmsgwdError):
+    """A configuration that cannot be used; `problems` says why, all of it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class RequestError(SmsgwdError):
+    """A request to the daemon that is refused before it becomes a message.
+
+    `code` is one of the problem codes of the API (`unknown-gateway`, `malformed-request`, ...);
+    `members` are further members of the problem document.
+    """
+
+    def __init__(self, code: str, detail: str, members: Mapping[str, Any] | None = None) -> None:
+        self.code = code
+        self.detail = detail
+        self.members = dict(members or {})
+        super().__init__(detail)
+
+
+class MessageError(SmsgwdError):
+    """A message that cannot be sent as it is: nothing has left, the same again will not help (`rejected`).
+
+    `detail` is in our own words and holds neither the text nor the number.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(detail)
+
+
+class SubmitError(SmsgwdError):
+    """A submission without an answer.
+
+    `handed_over` False: nobody took the message (`unsent`); True: someone may have it (`unknown`).
+    `retryable` False: trying the same gateway again by itself is no use (a wrong URL, refused credentials).
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        handed_over: bool,
+        retryable: bool = True,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.handed_over = handed_over
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        super().__init__(detail)

@@ -1,0 +1,60 @@
+"""What a caller asked for, and the message that a provider gets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """A send as the caller asked for it: nothing parsed yet, `text` or `template` given, not both."""
+
+    gateway: str
+    to: str
+    text: str | None = None
+    template: str | None = None
+    vars: Mapping[str, str] = field(default_factory=dict)
+    sender: str | None = None
+    reference: str | None = None
+    deadline_s: float | None = None  # seconds; the shorter of it and the gateway's wins
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A destination, read and formatted by a gateway's `phone` rules.
+
+    `phone` is what goes on the wire; `e164` is None for a short code and for a number taken verbatim;
+    `written` is what the caller wrote, kept only to be hidden from a provider's words.
+    """
+
+    phone: str
+    e164: str | None = None
+    written: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message that a provider can render: number formatted, text rendered, variables checked."""
+
+    to: Recipient
+    text: str
+    sender: str = ""
+    reference: str = ""
+    vars: Mapping[str, str] = field(default_factory=dict)  # every variable that the file declares; empty if not given
+
+    @property
+    def phone(self) -> str:
+        """The number as it goes on the wire."""
+        return self.to.phone
+
+    def names(self) -> dict[str, str]:
+        """What the templates of `settings` see, by the names that they are compiled for."""
+        names = {
+            "phone": self.to.phone,
+            "message": self.text,
+            "otp": self.text,
+            "sender": self.sender,
+            "reference": self.reference,
+        }
+        for name, value in self.vars.items():
+            names["vars." + name] = value
+        return names

@@ -1,0 +1,105 @@
+"""Secrets: where they come from, and a wrapper that cannot be printed."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+MASK = "***"
+MAX_SECRET_OCTETS = 64 * 1024
+SHORT_SECRET = 4  # a shorter one cannot be scrubbed from an answer without mangling it
+
+
+class Secret:
+    """A credential. It shows as `***` wherever it is printed; only `reveal()` gives the value.
+
+    It is no `str`: an f-string would print a subclass of `str`.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return MASK
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not copied out of its process")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+MASKED = Secret(MASK)
+
+
+class SecretUnavailableError(Exception):
+    """A secret that cannot be had; the text says which and why, never its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret comes from: `kind` is `file`, `env` or `credential`, `name` what it is called there."""
+
+    kind: str
+    name: str
+
+    def path(self, directory: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
+        """The file that holds the secret; None for one of the environment.
+
+        Relative files count from the configuration directory. Raises SecretUnavailableError outside of systemd.
+        """
+        if self.kind == "file":
+            return directory / self.name
+        if self.kind == "credential":
+            credentials = environ.get("CREDENTIALS_DIRECTORY")
+            if not credentials:
+                raise SecretUnavailableError(
+                    f"credential {self.name!r}: $CREDENTIALS_DIRECTORY is not set (LoadCredential= of systemd sets it)"
+                )
+            return Path(credentials) / self.name
+        return None
+
+    def resolve(self, directory: Path, environ: Mapping[str, str] = os.environ) -> Secret:
+        """The secret. Raises SecretUnavailableError when it is missing, empty, too large or not text."""
+        path = self.path(directory, environ)
+        if path is not None:
+            return _read(path)
+        value = environ.get(self.name)
+        if not value:
+            raise SecretUnavailableError(f"the environment variable {self.name} is not set or empty")
+        return Secret(value)
+
+
+def _read(path: Path) -> Secret:
+    try:
+        # O_NONBLOCK: a FIFO in the place of the file must not stop a reload
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            data = file.read(MAX_SECRET_OCTETS + 1)
+    except OSError as error:
+        raise SecretUnavailableError(f"{path}: {error.strerror}") from error
+    if len(data) > MAX_SECRET_OCTETS:
+        raise SecretUnavailableError(f"{path}: larger than 64 KiB")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise SecretUnavailableError(f"{path}: not UTF-8 text") from None
+    text = text.removesuffix("\n").removesuffix("\r")  # editors and `echo` end a file with one line break
+    if not text:
+        raise SecretUnavailableError(f"{path}: empty")
+    return Secret(text)

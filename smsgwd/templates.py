@@ -1,0 +1,1 @@
+"""Placeholder of the contract, replaced by its owner."""
