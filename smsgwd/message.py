@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from smsgwd import segments
+
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
@@ -58,3 +60,15 @@ class Message:
         for name, value in self.vars.items():
             names["vars." + name] = value
         return names
+
+
+def sender_fault(sender: str) -> str | None:
+    """Why this is no source address, or None: an MSISDN, a short code, or up to 11 GSM characters (3GPP TS 23.040)."""
+    digits = sender.removeprefix("+")
+    if digits.isascii() and digits.isdigit():
+        return None if len(digits) <= 15 else "a number has 15 digits at most"
+    if not segments.is_gsm7(sender) or any(character < " " for character in sender):
+        return "a name may hold characters of the GSM alphabet only"
+    if segments.count(sender).units > 11:
+        return "a name has 11 GSM characters at most"
+    return None

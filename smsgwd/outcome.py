@@ -57,13 +57,15 @@ class Attempt:
 class Outcome:
     """What became of one message.
 
-    A provider fills `kind`, `reason`, `message_ids`, `detail`, `retry_after_s` and `retryable`; the sender the rest.
+    A provider fills `kind`, `reason`, `message_ids`, `detail`, `quote`, `retry_after_s` and `retryable`; the sender the
+    rest.
     """
 
     kind: Kind
     reason: Reason | None = None
     message_ids: tuple[str, ...] = ()
-    detail: str = ""  # our own words, the provider's code, and what `error` quoted; never a body
+    detail: str = ""  # our own words and the provider's code; the sender adds the scrubbed quote; never a body
+    quote: str = ""  # the provider's words as they came: never shown, the sender scrubs them into `detail`
     retry_after_s: float | None = None  # seconds, as the provider asked
     retryable: bool = True  # of `unsent`: False where the same gateway would only say the same again
     gateway: str = ""

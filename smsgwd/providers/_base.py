@@ -48,6 +48,7 @@ class Provider(ABC, Generic[P, R]):
     """One configured way out. Made by `build`, used from one event loop."""
 
     default_phone_format: ClassVar[str] = "e164"
+    depends: ClassVar[tuple[str, ...]] = ()  # fields of Site that shape it: it is built anew when one of them changes
 
     @abstractmethod
     def render(self, message: Message) -> P:
@@ -103,7 +104,10 @@ class Bench(Protocol):
         """
 
     def path(self, text: str) -> Path:
-        """A path of the configuration, counted from the configuration directory."""
+        """A file that the settings name, counted from the configuration directory; the reload will look at it, too."""
+
+    def hide(self, value: str) -> None:
+        """Take a text derived from secrets (an encoded credential) among what no log, error or answer shows."""
 
     def problem(
         self,

@@ -1,0 +1,335 @@
+"""From a loaded file to a gateway that can send, or to all that is wrong with it."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from smsgwd import credentials, msisdn, providers, schema
+from smsgwd.errors import Problem, Severity, has_errors
+from smsgwd.load import Source
+from smsgwd.message import sender_fault
+from smsgwd.providers._base import Path_, Provider, Site
+from smsgwd.registry import (
+    AccessRule,
+    Gateway,
+    LogSettings,
+    Retry,
+    SiteConfig,
+    SocketSettings,
+    TextTemplate,
+    Variable,
+    digest_of,
+)
+from smsgwd.secret import MASKED, SHORT_SECRET, Secret, SecretRef, SecretUnavailableError
+from smsgwd.templates import Scope, Template, TemplateError, compile_template
+from smsgwd.units import parse_duration
+
+_MESSAGE_NAMES = frozenset({"phone", "message", "otp", "sender", "reference"})
+_NOT_IN_DIGEST = ("description", "tests")  # what changes nothing for a message
+
+
+@dataclass(slots=True)
+class Draft:
+    """A file on its way to being compiled: collects its problems, compiles its templates. Implements `Bench`."""
+
+    name: str
+    source: Source
+    site: Site
+    resolved: bool
+    sender: str = ""
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    region: str | None = None
+    names: frozenset[str] = _MESSAGE_NAMES
+    problems: list[Problem] = field(default_factory=list)
+    files: set[Path] = field(default_factory=set)
+    hidden: list[Secret] = field(default_factory=list)
+
+    def problem(
+        self,
+        at: Path_,
+        code: str,
+        message: str,
+        hint: str = "",
+        *,
+        offset: int | None = None,
+        on_key: bool = False,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
+        """Report a fault at a value (`offset` characters into its text), or at its key."""
+        found = self.source.problem(at, code, message, hint, offset=offset, on_key=on_key, severity=severity)
+        self.problems.append(found)
+
+    def template(self, text: str, at: Path_, *, escape: Callable[[str], str] | None = None) -> Template:
+        """The compiled template of `settings`; an empty one where it has faults."""
+        return self.compiled(text, at, Scope(self.names, self.secrets, self.region), escape)
+
+    def compiled(
+        self, text: str, at: Path_, scope: Scope, escape: Callable[[str], str] | None = None
+    ) -> Template:
+        """The compiled template of any part of the file."""
+        try:
+            template, faults = compile_template(text, scope, escape)
+        except TemplateError as error:
+            template, faults = compile_template("", scope)[0], list(error.faults)
+        for fault in faults:
+            severity = Severity.WARNING if fault.warning else Severity.ERROR
+            self.problem(at, fault.code, fault.message, fault.hint, offset=fault.offset, severity=severity)
+        return template
+
+    def path(self, text: str) -> Path:
+        """A file that the settings name."""
+        path = self.site.directory / text
+        self.files.add(path)
+        return path
+
+    def hide(self, value: str) -> None:
+        """Take a text among what no log, error or answer shows."""
+        self.hidden.append(Secret(value))
+
+
+def compile_gateway(
+    name: str, source: Source, site: Site, *, resolve: bool
+) -> tuple[Gateway | None, tuple[Problem, ...]]:
+    """The gateway and its warnings, or None and all that is wrong.
+
+    `resolve` reads the secrets; without it each is `***` (`check`, `render`). A disabled gateway's are never read.
+    """
+    data, problems = schema.check_gateway(source)
+    if data is None:
+        return None, _ordered([*source.problems, *problems])
+    enabled = data.get("enabled", True)
+    draft = Draft(name, source, site, resolved=resolve and enabled, problems=[*source.problems, *problems])
+    draft.problems += credentials.literal_secrets(source, data)
+    gateway = _assemble(draft, data)
+    if has_errors(draft.problems):
+        gateway = None
+    return gateway, _ordered(draft.problems)
+
+
+def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.sort_key))
+
+
+def _assemble(draft: Draft, data: Mapping[str, Any]) -> Gateway | None:
+    draft.secrets = _secrets(draft, data.get("secrets", {}))
+    draft.sender = _sender(draft, data.get("sender", ""))
+    rewrites = _rewrites(draft, data)
+    draft.region = _region(draft, data)
+    templates = _templates(draft, data.get("templates", {}))
+    draft.names |= {f"vars.{name}" for template in templates.values() for name in template.variables}
+    provider = _provider(draft, data)
+    if provider is None:
+        return None
+    phone = data.get("phone", {})
+    gateway = Gateway(
+        name=draft.name,
+        provider_name=data["provider"],
+        provider=provider,
+        phone=PhoneRules(
+            region=draft.region,
+            format=phone.get("format", provider.default_phone_format),
+            short_codes=phone.get("short_codes", False),
+            rewrite=rewrites,
+        ),
+        sender=draft.sender,
+        enabled=data.get("enabled", True),
+        description=data.get("description", ""),
+        deadline_s=_seconds(draft, data, "deadline", 30.0),
+        retry=_retry(draft, data.get("retry", {})),
+        max_segments=data.get("max_segments"),
+        templates=MappingProxyType(templates),
+        variables=frozenset(name for template in templates.values() for name in template.variables),
+        secrets=(*draft.secrets.values(), *draft.hidden),
+        digest=digest_of({key: value for key, value in data.items() if key not in _NOT_IN_DIGEST}),
+        fingerprint=_fingerprint(draft, data, provider),
+        files=frozenset(draft.files),
+        masked=_twin(draft) if draft.resolved else None,
+    )
+    return gateway
+
+
+def _twin(draft: Draft) -> Callable[[], Gateway]:
+    """Compiles the same file without its secrets, when first asked for."""
+
+    @cache
+    def compile_without_secrets() -> Gateway:
+        gateway, _ = compile_gateway(draft.name, draft.source, draft.site, resolve=False)
+        if gateway is None:
+            raise RuntimeError(f"{draft.name} compiles with its secrets, but not without them")
+        return gateway
+
+    return compile_without_secrets
+
+
+def _secrets(draft: Draft, references: Mapping[str, Mapping[str, str]]) -> dict[str, Secret]:
+    return {name: _secret(draft, ("secrets", name), reference) for name, reference in references.items()}
+
+
+def _secret(draft: Draft, at: Path_, reference: Mapping[str, str]) -> Secret:
+    if not draft.resolved:
+        return MASKED
+    ((kind, name),) = reference.items()
+    wanted = SecretRef(kind, name)
+    try:
+        path = wanted.path(draft.site.directory)
+        if path is not None:
+            draft.files.add(path)
+        secret = wanted.resolve(draft.site.directory)
+    except SecretUnavailableError as error:
+        draft.problem((*at, kind), "missing-secret", f"the secret {at[-1]!r} cannot be had: {error}")
+        return MASKED
+    if len(secret.reveal()) < SHORT_SECRET:
+        draft.problem(
+            (*at, kind),
+            "short-secret",
+            f"the secret {at[-1]!r} has fewer than {SHORT_SECRET} characters: it cannot be hidden in what a provider answers",
+            severity=Severity.WARNING,
+        )
+    return secret
+
+
+def _sender(draft: Draft, sender: str) -> str:
+    fault = sender_fault(sender)
+    if fault is not None:
+        draft.problem(
+            ("sender",), "bad-sender", f"not a source address: {fault}", "an MSISDN, a short code or up to 11 GSM characters"
+        )
+    return sender
+
+
+def _region(draft: Draft, data: Mapping[str, Any]) -> str | None:
+    region: str | None = data.get("phone", {}).get("region")
+    if region is not None and not msisdn.known_region(region):
+        draft.problem(
+            ("phone", "region"), "unknown-region", f"{region!r} is no region", "a two-letter country code in capitals: DE, AT, CH"
+        )
+        return None
+    return region
+
+
+def _rewrites(draft: Draft, data: Mapping[str, Any]) -> tuple[msisdn.Rewrite, ...]:
+    rewrites = []
+    for index, rule in enumerate(data.get("phone", {}).get("rewrite", [])):
+        try:
+            rewrites.append(msisdn.compile_rewrite(rule["match"], rule["replace"]))
+        except ValueError as error:
+            draft.problem(("phone", "rewrite", index, "match"), "bad-regex", str(error))
+    return tuple(rewrites)
+
+
+def _templates(draft: Draft, declared: Mapping[str, Mapping[str, Any]]) -> dict[str, TextTemplate]:
+    return {name: _text_template(draft, ("templates", name), template) for name, template in declared.items()}
+
+
+def _text_template(draft: Draft, at: Path_, declared: Mapping[str, Any]) -> TextTemplate:
+    variables = {name: Variable(**rules) for name, rules in declared.get("vars", {}).items()}
+    if "otp" in variables:
+        draft.problem((*at, "vars", "otp"), "reserved-name", "`otp` is the one-time password itself: not declared", on_key=True)
+    scope = Scope(frozenset({*variables, "otp"}), {}, draft.region)
+    return TextTemplate(draft.compiled(declared["text"], (*at, "text"), scope), MappingProxyType(variables))
+
+
+def _provider(draft: Draft, data: Mapping[str, Any]) -> Provider[Any, Any] | None:
+    """The provider of sound settings; of others only the templates are looked at, so that their faults are told too."""
+    settings = data.get("settings", {})
+    if _sound(draft.problems):
+        return providers.load(data["provider"])(settings, draft)
+    for path, text in schema.template_leaves(data.get("provider", ""), settings):
+        draft.template(text, ("settings", *path))
+    return None
+
+
+def _sound(problems: Iterable[Problem]) -> bool:
+    """Whether provider and settings are what their schema wants (literal secrets spoil nothing)."""
+    return not any(
+        problem.severity is Severity.ERROR
+        and problem.code != "literal-secret"
+        and (not problem.pointer or problem.pointer.startswith(("/settings", "/provider")))
+        for problem in problems
+    )
+
+
+def _seconds(draft: Draft, data: Mapping[str, Any], key: str, default: float, *inside: str) -> float:
+    if key not in data:
+        return default
+    try:
+        return parse_duration(data[key])
+    except ValueError as error:
+        draft.problem((*inside, key), "bad-duration", f"not a duration: {error}")
+        return default
+
+
+def _retry(draft: Draft, retry: Mapping[str, Any]) -> Retry:
+    return Retry(
+        attempts=retry.get("attempts", 3),
+        wait_s=_seconds(draft, retry, "wait", 0.2, "retry"),
+        on_unknown=retry.get("on_unknown", False),
+    )
+
+
+def _fingerprint(draft: Draft, data: Mapping[str, Any], provider: Provider[Any, Any]) -> str:
+    """Of all that shaped the gateway. Secrets and files go in as hashes under a key of this process: it may be logged."""
+    keyed = hashlib.blake2b(key=_PROCESS_KEY)
+    keyed.update(digest_of(dict(data)).encode())
+    for name, secret in sorted(draft.secrets.items()):
+        keyed.update(f"\0{name}\0{secret.reveal()}".encode("utf-8", "surrogatepass"))
+    for path in sorted(draft.files):
+        keyed.update(f"\0{path}\0".encode("utf-8", "surrogatepass") + _content(path))
+    for part in provider.depends:
+        keyed.update(f"\0{part}\0{getattr(draft.site, part)!r}".encode("utf-8", "surrogatepass"))
+    return keyed.hexdigest()
+
+
+_PROCESS_KEY = os.urandom(32)
+_MAX_FILE_OCTETS = 1 << 20
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_FILE_OCTETS)
+    except OSError:
+        return b""
+
+
+def compile_site(source: Source, directory: Path, *, resolve: bool) -> tuple[SiteConfig | None, tuple[Problem, ...]]:
+    """smsgwd.yaml, compiled, and its findings; None where it is not sound.
+
+    A secret that is missing is a finding, but does not make the file unsound: only what needs it suffers.
+    """
+    data, problems = schema.check_site(source)
+    draft = Draft("smsgwd", source, Site(directory), resolved=resolve, problems=[*source.problems, *problems])
+    if data is None or has_errors(draft.problems):
+        return None, _ordered(draft.problems)
+    draft.secrets = _secrets(draft, data.get("secrets", {}))
+    draft.problems += credentials.literal_secrets(source, data)
+    site = Site(
+        directory=directory,
+        http_engine=data.get("http", {}).get("engine", "auto"),
+        secrets=draft.secrets,
+    )
+    config = SiteConfig(
+        site=site,
+        socket=_socket(data.get("socket", {})),
+        access=tuple(_access_rule(rule) for rule in data.get("access", [])),
+        log=LogSettings(**data.get("log", {})),
+    )
+    return config, _ordered(draft.problems)
+
+
+def _socket(data: Mapping[str, Any]) -> SocketSettings:
+    return SocketSettings(path=data.get("path"), mode=int(data.get("mode", "0660"), 8), group=data.get("group"))
+
+
+def _access_rule(rule: Mapping[str, Any]) -> AccessRule:
+    return AccessRule(
+        users=tuple(rule.get("users", ())),
+        groups=tuple(rule.get("groups", ())),
+        allow=frozenset(rule["allow"]),
+        gateways=tuple(rule.get("gateways", ("*",))),
+    )

@@ -1,0 +1,265 @@
+"""From a request to exactly one outcome: prepare, try, try again where that is safe."""
+
+import asyncio
+import json
+import logging
+import random
+import re
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from smsgwd import msisdn, segments
+from smsgwd.errors import MessageError, RequestError, SubmitError
+from smsgwd.message import Message, SendRequest, sender_fault
+from smsgwd.outcome import Attempt, Kind, Outcome, Reason
+from smsgwd.privacy import hide_secrets, mask_number, scrub
+from smsgwd.providers._base import Prepared
+from smsgwd.registry import Gateway, Registry, TextTemplate, Variable
+from smsgwd.units import Deadline
+
+log = logging.getLogger("smsgwd.send")
+
+MAX_TEXT = 10_000  # characters
+_BACKSTOP_S = 1.0  # a provider keeps the deadline itself; this long after it, it is cut off
+_RETRIED = {Reason.UNREACHABLE, Reason.THROTTLED, Reason.TIMEOUT}
+_LOOKS_LIKE_A_CODE = re.compile(r"\w*\d\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A message that could leave now."""
+
+    gateway: Gateway
+    message: Message
+    prepared: Prepared
+    count: segments.Count
+
+
+def prepare(gateway: Gateway, request: SendRequest) -> Ready:
+    """Everything of a send but the sending.
+
+    Raises MessageError for a message that cannot be sent, RequestError for a template that the gateway does not have.
+    """
+    text, variables = _text(gateway, request)
+    message = Message(
+        to=msisdn.read(request.to, gateway.phone),
+        text=text,
+        sender=_sender(request.sender or gateway.sender),
+        reference=request.reference or "",
+        vars=variables,
+    )
+    prepared = gateway.provider.render(message)
+    return Ready(gateway, message, prepared, _count(gateway, prepared))
+
+
+def _text(gateway: Gateway, request: SendRequest) -> tuple[str, dict[str, str]]:
+    variables = dict.fromkeys(gateway.variables, "")
+    if request.template is None:
+        text = request.text or ""
+    else:
+        template = gateway.templates.get(request.template)
+        if template is None:
+            raise RequestError("malformed-request", "the gateway has no template of this name")
+        text = _render_template(template, request)
+        variables.update(request.vars)
+    if not text:
+        raise MessageError(Reason.CONTENT, "the text is empty")
+    if len(text) > MAX_TEXT:
+        raise MessageError(Reason.CONTENT, f"the text is longer than {MAX_TEXT:,} characters")
+    return text, variables
+
+
+def _render_template(template: TextTemplate, request: SendRequest) -> str:
+    if template.one_time:
+        raise MessageError(Reason.CONTENT, "this template is for one-time passwords: ask for a challenge")
+    for name in request.vars:
+        if name not in template.variables:
+            raise MessageError(Reason.CONTENT, f"the template has no variable {name[:64]!r}")
+    for name, variable in template.variables.items():
+        if name not in request.vars:
+            raise MessageError(Reason.CONTENT, f"the template's variable {name!r} is missing")
+        _check_variable(name, variable, request.vars[name])
+    return template.template.render(request.vars)
+
+
+def _check_variable(name: str, variable: Variable, value: str) -> None:
+    if variable.max_length is not None and len(value) > variable.max_length:
+        raise MessageError(
+            Reason.CONTENT, f"the variable {name!r} is longer than {variable.max_length} characters (it has {len(value)})"
+        )
+    if variable.charset == "digits" and not (value.isascii() and value.isdigit()):
+        raise MessageError(Reason.CONTENT, f"the variable {name!r} may hold digits only")
+    if variable.charset == "gsm7" and not segments.is_gsm7(value):
+        raise MessageError(Reason.CONTENT, f"the variable {name!r} may hold characters of the GSM alphabet only")
+
+
+def _sender(sender: str) -> str:
+    fault = sender_fault(sender)
+    if fault is not None:
+        raise MessageError(Reason.INVALID_SENDER, f"the sender is not possible: {fault}")
+    return sender
+
+
+def _count(gateway: Gateway, prepared: Prepared) -> segments.Count:
+    try:
+        count = segments.count(prepared.text)
+    except segments.EncodingError as error:
+        raise MessageError(Reason.CONTENT, str(error)) from None
+    if gateway.max_segments is not None and count.segments > gateway.max_segments:
+        raise MessageError(
+            Reason.CONTENT,
+            f"the text needs {count.segments} segments ({count.encoding}), the gateway allows {gateway.max_segments}",
+        )
+    return count
+
+
+def render(registry: Registry, request: SendRequest) -> dict[str, Any]:
+    """What would be sent, as `smsgwd render --format json` shows it: a send without the submit, secrets as `***`."""
+    gateway = registry.renderable(request.gateway).as_shown()
+    ready = prepare(gateway, request)
+    return {
+        "gateway": gateway.name,
+        "provider": gateway.provider_name,
+        "to": ready.message.phone,
+        "text": ready.prepared.text,
+        "segments": ready.count.segments,
+        "encoding": ready.count.encoding,
+        "request": gateway.provider.describe(ready.prepared),
+    }
+
+
+async def send(
+    registry: Registry, request: SendRequest, observe: Callable[[Outcome], None] = lambda outcome: None
+) -> Outcome:
+    """Send one message and say what became of it.
+
+    Raises RequestError only (no such gateway, not available, no such template); all else is an outcome. `observe` is
+    called once with the outcome.
+    """
+    gateway = registry.sendable(request.gateway)
+    started = time.monotonic()
+    with gateway.usage:
+        outcome = await _send(gateway, request, Deadline(started + _deadline_s(gateway, request)), registry)
+    outcome = replace(
+        outcome,
+        gateway=gateway.name,
+        provider=gateway.provider_name,
+        reference=request.reference,
+        elapsed_s=time.monotonic() - started,
+        digest=registry.digest,
+    )
+    _log(outcome, request)
+    observe(outcome)
+    return outcome
+
+
+def _deadline_s(gateway: Gateway, request: SendRequest) -> float:
+    return gateway.deadline_s if request.deadline_s is None else min(request.deadline_s, gateway.deadline_s)
+
+
+async def _send(gateway: Gateway, request: SendRequest, deadline: Deadline, registry: Registry) -> Outcome:
+    try:
+        ready = prepare(gateway, request)
+    except MessageError as error:
+        return Outcome(Kind.REJECTED, error.reason, detail=error.detail)
+    except RequestError:
+        raise
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw: nothing has left, so it is unsent
+        return _internal(Kind.UNSENT, error)
+    if registry.config.log.shows_messages:
+        _show_message(gateway, request)
+    outcome = await _attempts(ready, deadline, show=registry.config.log.shows_messages)
+    return replace(outcome, segments=ready.count.segments, encoding=ready.count.encoding)
+
+
+async def _attempts(ready: Ready, deadline: Deadline, *, show: bool) -> Outcome:
+    retry, name = ready.gateway.retry, ready.gateway.name
+    tried: list[Attempt] = []
+    while True:
+        started = time.monotonic()
+        outcome = await _attempt(ready, deadline, show=show)
+        number = len(tried) + 1
+        wait_s = _wait_s(outcome, retry.wait_s, number)
+        again = _may_repeat(outcome, on_unknown=retry.on_unknown) and number < retry.attempts
+        if not again or wait_s >= deadline.remaining():
+            return replace(_scrubbed(outcome, ready), attempts=number, tried=tuple(tried))
+        tried.append(Attempt(name, outcome.kind, outcome.reason, time.monotonic() - started))
+        await asyncio.sleep(wait_s)
+
+
+def _may_repeat(outcome: Outcome, *, on_unknown: bool) -> bool:
+    if outcome.kind is Kind.UNKNOWN:
+        return on_unknown
+    return outcome.kind is Kind.UNSENT and outcome.retryable and outcome.reason in _RETRIED
+
+
+def _wait_s(outcome: Outcome, first_s: float, number: int) -> float:
+    """Twice as long each time, up to a quarter longer so that many do not come back at once; longer if asked to."""
+    grown = first_s * 2 ** (number - 1) * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, guards nothing
+    return max(grown, outcome.retry_after_s or 0.0)
+
+
+async def _attempt(ready: Ready, deadline: Deadline, *, show: bool) -> Outcome:
+    provider = ready.gateway.provider
+    try:
+        async with asyncio.timeout(deadline.remaining() + _BACKSTOP_S):
+            reply = await provider.submit(ready.prepared, deadline)
+        if show:
+            answer = json.dumps(reply.as_dict(), ensure_ascii=False, default=str)
+            log.debug("answer", extra={"gateway": ready.gateway.name, "answer": hide_secrets(answer, ready.gateway.secrets)})
+        return provider.interpret(reply)
+    except SubmitError as error:
+        return _without_answer(error)
+    except TimeoutError:
+        return Outcome(Kind.UNKNOWN, Reason.TIMEOUT, detail="no answer before the deadline")
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw: it may have left
+        return _internal(Kind.UNKNOWN, error)
+
+
+def _without_answer(error: SubmitError) -> Outcome:
+    kind = Kind.UNKNOWN if error.handed_over else Kind.UNSENT
+    return Outcome(
+        kind, error.reason, detail=error.detail, retry_after_s=error.retry_after_s, retryable=error.retryable
+    )
+
+
+def _internal(kind: Kind, error: Exception) -> Outcome:
+    # The text of an exception may quote the message; its type and the places of the code do not.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("unforeseen %s in a send\n%s", type(error).__name__, frames)
+    return Outcome(kind, Reason.INTERNAL, detail=f"internal error ({type(error).__name__})", retryable=False)
+
+
+def _scrubbed(outcome: Outcome, ready: Ready) -> Outcome:
+    """The outcome, with whatever a provider echoed of the message or the secrets taken out."""
+    message, secrets = ready.message, ready.gateway.secrets
+    hidden = [message.text, ready.prepared.text, message.phone, message.to.written, message.to.e164 or ""]
+    hidden += message.vars.values()
+    hidden += _LOOKS_LIKE_A_CODE.findall(message.text)
+    quote = scrub(outcome.quote, hidden=hidden, secrets=secrets)
+    return replace(
+        outcome,
+        detail=f"{outcome.detail}: {quote}" if quote else outcome.detail,
+        quote="",
+        message_ids=tuple(hide_secrets(one, secrets) for one in outcome.message_ids),
+    )
+
+
+def _show_message(gateway: Gateway, request: SendRequest) -> None:
+    """The debug switch: what is submitted, from the twin of the gateway that knows no secret."""
+    shown = gateway.as_shown()
+    submitted = shown.provider.describe(prepare(shown, request).prepared)
+    log.debug("message", extra={"gateway": gateway.name, "to": request.to, "request": submitted})
+
+
+def _log(outcome: Outcome, request: SendRequest) -> None:
+    level = logging.INFO if outcome.kind is Kind.ACCEPTED else logging.WARNING
+    log.log(level, "send", extra={"to": mask_number(request.to), **_logged(outcome)})
+
+
+def _logged(outcome: Outcome) -> dict[str, Any]:
+    members = outcome.as_dict()
+    return {key: members[key] for key in ("gateway", "outcome", "reason", "segments", "attempts", "elapsed", "detail")}
