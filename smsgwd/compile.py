@@ -68,9 +68,7 @@ class Draft:
         """The compiled template of `settings`; an empty one where it has faults."""
         return self.compiled(text, at, Scope(self.names, self.secrets, self.region), escape)
 
-    def compiled(
-        self, text: str, at: Path_, scope: Scope, escape: Callable[[str], str] | None = None
-    ) -> Template:
+    def compiled(self, text: str, at: Path_, scope: Scope, escape: Callable[[str], str] | None = None) -> Template:
         """The compiled template of any part of the file."""
         try:
             template, faults = compile_template(text, scope, escape)
@@ -126,11 +124,11 @@ def _assemble(draft: Draft, data: Mapping[str, Any]) -> Gateway | None:
     if provider is None:
         return None
     phone = data.get("phone", {})
-    gateway = Gateway(
+    return Gateway(
         name=draft.name,
         provider_name=data["provider"],
         provider=provider,
-        phone=PhoneRules(
+        phone=msisdn.PhoneRules(
             region=draft.region,
             format=phone.get("format", provider.default_phone_format),
             short_codes=phone.get("short_codes", False),
@@ -150,7 +148,6 @@ def _assemble(draft: Draft, data: Mapping[str, Any]) -> Gateway | None:
         files=frozenset(draft.files),
         masked=_twin(draft) if draft.resolved else None,
     )
-    return gateway
 
 
 def _twin(draft: Draft) -> Callable[[], Gateway]:
@@ -187,7 +184,7 @@ def _secret(draft: Draft, at: Path_, reference: Mapping[str, str]) -> Secret:
         draft.problem(
             (*at, kind),
             "short-secret",
-            f"the secret {at[-1]!r} has fewer than {SHORT_SECRET} characters: it cannot be hidden in what a provider answers",
+            f"the secret {at[-1]!r} has fewer than {SHORT_SECRET} characters: too short to be hidden in an answer",
             severity=Severity.WARNING,
         )
     return secret
@@ -197,7 +194,10 @@ def _sender(draft: Draft, sender: str) -> str:
     fault = sender_fault(sender)
     if fault is not None:
         draft.problem(
-            ("sender",), "bad-sender", f"not a source address: {fault}", "an MSISDN, a short code or up to 11 GSM characters"
+            ("sender",),
+            "bad-sender",
+            f"not a source address: {fault}",
+            "an MSISDN, a short code or up to 11 GSM characters",
         )
     return sender
 
@@ -206,7 +206,10 @@ def _region(draft: Draft, data: Mapping[str, Any]) -> str | None:
     region: str | None = data.get("phone", {}).get("region")
     if region is not None and not msisdn.known_region(region):
         draft.problem(
-            ("phone", "region"), "unknown-region", f"{region!r} is no region", "a two-letter country code in capitals: DE, AT, CH"
+            ("phone", "region"),
+            "unknown-region",
+            f"{region!r} is no region",
+            "a two-letter country code in capitals: DE, AT, CH",
         )
         return None
     return region
@@ -229,7 +232,9 @@ def _templates(draft: Draft, declared: Mapping[str, Mapping[str, Any]]) -> dict[
 def _text_template(draft: Draft, at: Path_, declared: Mapping[str, Any]) -> TextTemplate:
     variables = {name: Variable(**rules) for name, rules in declared.get("vars", {}).items()}
     if "otp" in variables:
-        draft.problem((*at, "vars", "otp"), "reserved-name", "`otp` is the one-time password itself: not declared", on_key=True)
+        draft.problem(
+            (*at, "vars", "otp"), "reserved-name", "`otp` is the one-time password itself: not declared", on_key=True
+        )
     scope = Scope(frozenset({*variables, "otp"}), {}, draft.region)
     return TextTemplate(draft.compiled(declared["text"], (*at, "text"), scope), MappingProxyType(variables))
 
@@ -273,7 +278,7 @@ def _retry(draft: Draft, retry: Mapping[str, Any]) -> Retry:
 
 
 def _fingerprint(draft: Draft, data: Mapping[str, Any], provider: Provider[Any, Any]) -> str:
-    """Of all that shaped the gateway. Secrets and files go in as hashes under a key of this process: it may be logged."""
+    """Of all that shaped the gateway, secrets and files included: keyed for this process, it tells nothing."""
     keyed = hashlib.blake2b(key=_PROCESS_KEY)
     keyed.update(digest_of(dict(data)).encode())
     for name, secret in sorted(draft.secrets.items()):

@@ -19,7 +19,7 @@ def mask_number(number: str) -> str:
 
 
 def hide_secrets(text: str, secrets: Iterable[Secret]) -> str:
-    """The text with each secret replaced by `***`, the longest first. Shorter than four characters are not looked for."""
+    """The text with each secret of four characters and more replaced by `***`, the longest first."""
     values = {secret.reveal() for secret in secrets}
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= SHORT_SECRET:
@@ -28,7 +28,7 @@ def hide_secrets(text: str, secrets: Iterable[Secret]) -> str:
 
 
 def scrub(quote: str, *, hidden: Iterable[str], secrets: Iterable[Secret]) -> str:
-    """A provider's words, fit to be shown: one line, no secret, nothing of `hidden`, no run of six digits, 200 characters.
+    """A provider's words, fit to be shown: one line of 200 characters, without secrets, numbers and texts.
 
     `hidden` are the texts of the message (its text, variables, the number in all its forms). Any run of six digits and
     more is masked, because a provider may echo a number or a code in a form of its own.

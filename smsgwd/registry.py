@@ -28,7 +28,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When the same gateway is tried again. `wait_s` is the first wait in seconds; each further one is twice as long."""
+    """When the same gateway is tried again. `wait_s` is the first wait, in seconds; each further is twice as long."""
 
     attempts: int = 3
     wait_s: float = 0.2
@@ -99,7 +99,9 @@ class Gateway:
     secrets: tuple[Secret, ...] = ()
     digest: str = ""  # of what the file says
     fingerprint: str = ""  # of all that shaped it, secret values included; equal: the running version may stay
-    files: frozenset[Path] = frozenset()  # read beside the gateway file: secrets, certificates; the reload looks at them
+    files: frozenset[Path] = (
+        frozenset()
+    )  # read beside the gateway file: secrets, certificates; the reload looks at them
     masked: "Callable[[], Gateway] | None" = None  # the same gateway with each secret `***`: what `render` shows
     usage: Usage = field(default_factory=Usage)
 

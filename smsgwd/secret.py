@@ -89,7 +89,7 @@ def _read(path: Path) -> Secret:
     try:
         # O_NONBLOCK: a FIFO in the place of the file must not stop a reload
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
+        with os.fdopen(descriptor, "rb") as file:
             data = file.read(MAX_SECRET_OCTETS + 1)
     except OSError as error:
         raise SecretUnavailableError(f"{path}: {error.strerror}") from error

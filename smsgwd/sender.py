@@ -7,7 +7,6 @@ import random
 import re
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,9 +86,7 @@ def _render_template(template: TextTemplate, request: SendRequest) -> str:
 
 def _check_variable(name: str, variable: Variable, value: str) -> None:
     if variable.max_length is not None and len(value) > variable.max_length:
-        raise MessageError(
-            Reason.CONTENT, f"the variable {name!r} is longer than {variable.max_length} characters (it has {len(value)})"
-        )
+        raise MessageError(Reason.CONTENT, f"the variable {name!r} is longer than {variable.max_length} characters")
     if variable.charset == "digits" and not (value.isascii() and value.isdigit()):
         raise MessageError(Reason.CONTENT, f"the variable {name!r} may hold digits only")
     if variable.charset == "gsm7" and not segments.is_gsm7(value):
@@ -131,13 +128,10 @@ def render(registry: Registry, request: SendRequest) -> dict[str, Any]:
     }
 
 
-async def send(
-    registry: Registry, request: SendRequest, observe: Callable[[Outcome], None] = lambda outcome: None
-) -> Outcome:
+async def send(registry: Registry, request: SendRequest) -> Outcome:
     """Send one message and say what became of it.
 
-    Raises RequestError only (no such gateway, not available, no such template); all else is an outcome. `observe` is
-    called once with the outcome.
+    Raises RequestError only (no such gateway, not available, no such template); all else is an outcome.
     """
     gateway = registry.sendable(request.gateway)
     started = time.monotonic()
@@ -152,7 +146,6 @@ async def send(
         digest=registry.digest,
     )
     _log(outcome, request)
-    observe(outcome)
     return outcome
 
 
@@ -208,8 +201,7 @@ async def _attempt(ready: Ready, deadline: Deadline, *, show: bool) -> Outcome:
         async with asyncio.timeout(deadline.remaining() + _BACKSTOP_S):
             reply = await provider.submit(ready.prepared, deadline)
         if show:
-            answer = json.dumps(reply.as_dict(), ensure_ascii=False, default=str)
-            log.debug("answer", extra={"gateway": ready.gateway.name, "answer": hide_secrets(answer, ready.gateway.secrets)})
+            _show_answer(ready.gateway, reply.as_dict())
         return provider.interpret(reply)
     except SubmitError as error:
         return _without_answer(error)
@@ -253,6 +245,11 @@ def _show_message(gateway: Gateway, request: SendRequest) -> None:
     shown = gateway.as_shown()
     submitted = shown.provider.describe(prepare(shown, request).prepared)
     log.debug("message", extra={"gateway": gateway.name, "to": request.to, "request": submitted})
+
+
+def _show_answer(gateway: Gateway, answer: dict[str, Any]) -> None:
+    text = json.dumps(answer, ensure_ascii=False, default=str)
+    log.debug("answer", extra={"gateway": gateway.name, "answer": hide_secrets(text, gateway.secrets)})
 
 
 def _log(outcome: Outcome, request: SendRequest) -> None:

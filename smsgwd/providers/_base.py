@@ -6,8 +6,8 @@ A provider is one module `smsgwd/providers/NAME.py` with a function
 
     def build(settings: Mapping[str, Any], bench: Bench) -> Provider[Any, Any]
 
-`settings` is what `schemas/NAME.schema.json` has found valid. `build` opens no connection and starts nothing; it reports
-every fault to the bench and goes on with a stand-in, so that one run finds all of them.
+`settings` is what `schemas/NAME.schema.json` has found valid. `build` opens no connection and starts nothing; it
+reports every fault to the bench and goes on with a stand-in, so that one run finds all of them.
 """
 
 from abc import ABC, abstractmethod
@@ -58,7 +58,7 @@ class Provider(ABC, Generic[P, R]):
     def describe(self, prepared: P) -> dict[str, Any]:
         """The `request` of `smsgwd render`: exactly what would be sent."""
 
-    async def start(self) -> None:  # noqa: B027 - most providers keep nothing open; those that do start here
+    async def start(self) -> None:
         """Begin what is kept open between sends. Returns at once; called when the gateway begins to serve."""
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Provider(ABC, Generic[P, R]):
         """Further members for `/v1/gateways/NAME`, such as `binds`."""
         return {}
 
-    async def close(self) -> None:  # noqa: B027 - as start
+    async def close(self) -> None:
         """End what is kept open. Called once, after the last send of this version."""
 
 

@@ -1,0 +1,94 @@
+"""The house keeps its order: imports go down, and each provider has all its rooms."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smsgwd import providers
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "smsgwd"
+
+FLOORS = (
+    {"errors", "message", "outcome", "privacy", "secret", "segments", "socket_path", "units"},
+    {"credentials", "files", "load", "msisdn", "schema", "templates"},
+    {"providers"},
+    {"compile", "registry"},
+    {"idempotency", "reload", "sender", "watch"},
+    {"daemon", "logs", "metrics", "server", "systemd"},
+    {"__main__", "cli", "client"},
+)
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def room(path: Path) -> str:
+    """The first part of the module's name below the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The modules of smsgwd that a module imports, with their dotted names below the package."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "smsgwd":
+            yield from (alias.name for alias in node.names if not alias.name.startswith("__"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("smsgwd."):
+            assert node.module is not None
+            inside = node.module.removeprefix("smsgwd.")
+            yield from ([f"providers.{alias.name}" for alias in node.names] if inside == "providers" else [inside])
+        elif isinstance(node, ast.Import):
+            yield from (a.name.removeprefix("smsgwd.") for a in node.names if a.name.startswith("smsgwd."))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down(path: Path) -> None:
+    """A module imports from its own floor or from below, and no provider imports another."""
+    own = room(path)
+    assert own in FLOOR_OF, f"give {own} a floor in this test and in docs/architecture.md"
+    for name in imported(ast.parse(path.read_text())):
+        parts = name.split(".")
+        assert FLOOR_OF[parts[0]] <= FLOOR_OF[own], f"{own} reaches up to {name}"
+        if own == "providers" and parts[0] == "providers" and len(parts) > 1 and parts[1] in providers.NAMES:
+            assert parts[1] == path.relative_to(PACKAGE).parts[1].removesuffix(".py"), f"{path.name} imports {name}"
+
+
+def test_each_provider_has_all_its_rooms() -> None:
+    """A provider is one module, one schema, one example, one test: the four sets are the same."""
+    names = set(providers.NAMES)
+    not_providers = {"gateway", "smsgwd", "token", "failover"}
+    schemas = {path.name.removesuffix(".schema.json") for path in (ROOT / "schemas").glob("*.schema.json")}
+    inside = {path.name.removesuffix(".py") for path in (PACKAGE / "providers").iterdir()}
+    modules = {name for name in inside if not name.startswith("_")}
+    examples = {
+        line.split()[1]
+        for path in (ROOT / "gateways.d").glob("*.yaml")
+        for line in path.read_text().splitlines()
+        if line.startswith("provider: ")
+    }
+    tests = {name for name in names if list((ROOT / "tests").glob(f"test_{name}*.py"))}
+    assert schemas - not_providers == names
+    assert modules == names
+    assert examples - not_providers == names
+    assert tests == names
+
+
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_every_test_promises_something(path: Path) -> None:
+    """Each test's docstring says what it promises."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    tests = [
+        n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, functions) and n.name.startswith("test_")
+    ]
+    silent = [test.name for test in tests if not ast.get_docstring(test)]
+    assert not silent
+
+
+def test_architecture_page_names_every_room() -> None:
+    """docs/architecture.md has a place for every room of the house."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert not [name for name in FLOOR_OF if f"`{name}`" not in page and not name.startswith("__")]
