@@ -1,0 +1,57 @@
+"""What may be shown of numbers, texts and secrets."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsgwd.privacy import hide_secrets, mask_number, scrub
+from smsgwd.secret import Secret
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("+4917012345667", "+4917*****67"),
+        ("01701234567", "01701*****67"),
+        ("80808", "*****08"),
+        ("110", "*****"),
+        ("", "*****"),
+        ("+49 170 1234567", "+49 1*****67"),
+    ],
+)
+def test_numbers_are_masked(number: str, shown: str) -> None:
+    """The first five characters, five stars, the last two; of a short number less."""
+    assert mask_number(number) == shown
+
+
+@given(st.text("0123456789+ ", max_size=30))
+def test_a_mask_never_shows_most_of_a_number(number: str) -> None:
+    """At most seven characters are shown, and never all."""
+    shown = mask_number(number).replace("*****", "")
+    assert len(shown) <= 7
+    assert not number or len(shown) < len(number) or "*" in mask_number(number)
+
+
+def test_secrets_are_hidden_longest_first() -> None:
+    """A secret that holds another is hidden whole; very short ones cannot be looked for."""
+    secrets = [Secret("pass"), Secret("password"), Secret("abc")]
+    assert hide_secrets("password=password pass abc", secrets) == "***=*** *** abc"
+
+
+@pytest.mark.parametrize(
+    ("quote", "shown"),
+    [
+        ("invalid number +49 170 1234567", "invalid number ***"),
+        ("Your code is 482913 was refused", "*** was refused"),
+        ("bad code 4829", "bad code 4829"),
+        ("key s3cr3t is wrong", "key *** is wrong"),
+        ("line\r\nbreak\x1b[31m", "line break [31m"),
+        ("a" * 300, "a" * 199 + "…"),
+        ("error 21211", "error 21211"),
+        ("host 10.0.0.17 says 491701234567", "host *** says ***"),
+    ],
+)
+def test_a_quote_is_scrubbed(quote: str, shown: str) -> None:
+    """A provider's words lose numbers, texts, secrets, control characters and what is over 200 characters."""
+    hidden = ["Your code is 482913", "+491701234567"]
+    assert scrub(quote, hidden=hidden, secrets=[Secret("s3cr3t")]) == shown
