@@ -240,7 +240,7 @@ def load(data: bytes, file: str) -> Source:
     return _read(text, file)
 
 
-def _unreadable(file: str, text: str, start: int, code: str, message: str) -> Source:  # noqa: PLR0913, PLR0917 - a finding
+def _unreadable(file: str, text: str, start: int, code: str, message: str) -> Source:
     line_starts = _line_starts(text)
     line, column = _place(line_starts, start)
     hint = "save the file as UTF-8" if code == "not-utf8" else ""
