@@ -1,0 +1,315 @@
+"""A small synchronous client of the daemon, on the standard library alone.
+
+    from smsgwd.client import Client
+
+    outcome = Client().send(gateway="console", to="+491701234567", text="Hello")
+    if outcome.retry_safe:
+        ...  # nobody took it: put it back into your queue
+
+A send ends in exactly one `Outcome`, also when there is no daemon: `unsent` as long as the request was not written
+completely, `unknown` when the connection broke or nothing came after that. What the daemon refuses to take as a request
+raises `RequestRefused`. Each call makes a connection of its own: a `Client` may be shared by threads.
+"""
+
+import errno
+import json
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any
+from urllib.parse import quote
+
+from smsgwd.errors import SmsgwdError
+from smsgwd.outcome import Attempt, Kind, Outcome, Reason
+from smsgwd.socket_path import socket_path
+
+_OUTCOME_TYPES = {f"urn:smsgwd:problem:{kind}" for kind in Kind}
+_MAX_ANSWER_OCTETS = 64 << 20  # far above what thousands of gateways need; a bound, so that nothing fills the memory
+_CONNECT_S = 5.0  # a daemon whose queue of connections is full that long takes nothing
+
+
+class NoAnswerError(SmsgwdError):
+    """The daemon did not answer.
+
+    `handed_over` False: it cannot have acted on the request (no socket, a broken connection while writing);
+    True: the request was written completely, what became of it is not known.
+    """
+
+    def __init__(self, reason: Reason, detail: str, *, handed_over: bool) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.handed_over = handed_over
+        super().__init__(detail)
+
+
+class RequestRefused(SmsgwdError):  # noqa: N818 - what happened, not a defect of the caller or of us
+    """The daemon refused the request itself; no message was made of it.
+
+    `code` is the problem code of the API (`unknown-gateway`, `forbidden`, ...), `status` the HTTP status, `detail` what
+    people should read, `problem` the whole problem document.
+    """
+
+    def __init__(self, code: str, status: int, detail: str, problem: Mapping[str, Any]) -> None:
+        self.code = code
+        self.status = status
+        self.detail = detail
+        self.problem = dict(problem)
+        super().__init__(f"{code}: {detail}")
+
+
+class _Socket(socket.socket):
+    """A Unix socket whose reads and writes all together end at one point in time.
+
+    The timeout of a plain socket is per call: a peer that drips octets would never run into it.
+    """
+
+    ends_at = 0.0  # on the monotonic clock, in seconds
+
+    def _limit(self) -> None:
+        left = self.ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.settimeout(left)
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self._limit()
+        return super().recv_into(*args, **kwargs)
+
+    def sendall(self, *args: Any, **kwargs: Any) -> None:
+        self._limit()
+        super().sendall(*args, **kwargs)
+
+
+class _Connection(HTTPConnection):
+    """HTTP over a Unix stream socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("smsgwd")
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def connect(self) -> None:
+        """Connect. Raises OSError, TimeoutError among others when the daemon's queue of connections stays full."""
+        self.sock = connection = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.ends_at = time.monotonic() + self._timeout_s
+        # With a timeout of Python's the socket would be non-blocking, and connect fail at once when the queue is full.
+        wait_s = min(_CONNECT_S, self._timeout_s)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(wait_s))
+        try:
+            connection.connect(self._path)
+        except BlockingIOError:
+            raise TimeoutError(errno.EAGAIN, f"its queue of connections is full for {wait_s:g} s") from None
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
+
+
+class Client:
+    """Talks to the daemon at `path` (by default `$SMSGWD_SOCKET`, else the socket of this user or of the system).
+
+    `timeout_s` is for a whole call, in seconds. Give more than the longest deadline among your gateways: a send that
+    is given up waiting for counts as `unknown`.
+    """
+
+    def __init__(self, path: str | None = None, timeout_s: float = 65.0) -> None:
+        self.path = socket_path(path)
+        self.timeout_s = timeout_s
+
+    def send(  # noqa: PLR0913 - the members of a request, all by name
+        self,
+        *,
+        gateway: str,
+        to: str,
+        text: str | None = None,
+        template: str | None = None,
+        vars: Mapping[str, str] | None = None,  # noqa: A002 - the name it has in the API
+        sender: str | None = None,
+        reference: str | None = None,
+        deadline: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Outcome:
+        """Send one message and say what became of it.
+
+        `text`, or `template` with `vars`; `deadline` is a duration such as `10s`; `idempotency_key` is visible ASCII.
+        Raises RequestRefused.
+        """
+        request = _members(
+            gateway=gateway,
+            to=to,
+            text=text,
+            template=template,
+            vars=vars,
+            sender=sender,
+            reference=reference,
+            deadline=deadline,
+        )
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        try:
+            document, retry_after_s = self._call("POST", "/v1/messages", request, headers)
+            return replace(_outcome(document), retry_after_s=retry_after_s)
+        except NoAnswerError as error:
+            kind = Kind.UNKNOWN if error.handed_over else Kind.UNSENT
+            return Outcome(kind, error.reason, detail=error.detail, gateway=gateway, reference=reference)
+        except RequestRefused as refusal:
+            if refusal.code != "internal":
+                raise
+            # A fault inside the daemon: nobody can say how far the message came.
+            return Outcome(Kind.UNKNOWN, Reason.INTERNAL, detail=refusal.detail, gateway=gateway, reference=reference)
+
+    def render(
+        self,
+        *,
+        gateway: str,
+        to: str,
+        text: str | None = None,
+        template: str | None = None,
+        vars: Mapping[str, str] | None = None,  # noqa: A002 - as send
+        sender: str | None = None,
+        reference: str | None = None,
+    ) -> dict[str, Any]:
+        """What would be sent, as `smsgwd render --format json` shows it. Raises RequestRefused, NoAnswerError."""
+        request = _members(
+            gateway=gateway, to=to, text=text, template=template, vars=vars, sender=sender, reference=reference
+        )
+        return self._document("POST", "/v1/render", request)
+
+    def gateways(self) -> list[dict[str, Any]]:
+        """Every gateway with its state. Raises RequestRefused, NoAnswerError."""
+        document, _ = self._call("GET", "/v1/gateways")
+        return list(document["gateways"] if isinstance(document, dict) else document)
+
+    def gateway(self, name: str) -> dict[str, Any]:
+        """One gateway with its state. Raises RequestRefused, NoAnswerError."""
+        return self._document("GET", "/v1/gateways/" + quote(name, safe=""))
+
+    def status(self) -> dict[str, Any]:
+        """How the daemon stands. Raises RequestRefused, NoAnswerError."""
+        return self._document("GET", "/v1/status")
+
+    def reload(self) -> dict[str, Any]:
+        """Make the daemon read its configuration now; what changed. Raises RequestRefused, NoAnswerError."""
+        return self._document("POST", "/v1/reload")
+
+    def _document(self, method: str, target: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        document, _ = self._call(method, target, body)
+        if not isinstance(document, dict):
+            raise _not_ours()
+        return document
+
+    def _call(
+        self,
+        method: str,
+        target: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Any, float | None]:
+        """The JSON of the answer, and its Retry-After in seconds. Raises RequestRefused, NoAnswerError."""
+        connection = _Connection(self.path, self.timeout_s)
+        try:
+            _write(connection, method, target, body, headers or {})
+            status, answer, octets = _read(connection, self.timeout_s)
+        finally:
+            connection.close()
+        return _understood(status, octets), _seconds(answer.getheader("Retry-After"))
+
+
+def _members(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _write(
+    connection: _Connection, method: str, target: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+) -> None:
+    """Connect and write the request. Whatever breaks here, the daemon cannot have read all of it."""
+    data = None if body is None else json.dumps(body).encode()
+    kind = {} if body is None else {"Content-Type": "application/json"}
+    try:
+        connection.request(method, target, data, {"Connection": "close", **kind, **headers})
+    except TimeoutError as error:
+        detail = f"the daemon takes no request: {error.strerror or error}"
+        raise NoAnswerError(Reason.TIMEOUT, detail, handed_over=False) from error
+    except OSError as error:
+        raise NoAnswerError(Reason.UNREACHABLE, _unreachable(connection, error), handed_over=False) from error
+
+
+def _unreachable(connection: _Connection, error: OSError) -> str:
+    mend = {
+        errno.ENOENT: "is the daemon running?",
+        errno.ECONNREFUSED: "nobody listens there: is the daemon running?",
+        errno.EACCES: "you may not open it: are you in the socket's group?",
+    }.get(error.errno or 0, "")
+    words = f"{connection._path}: {error.strerror or error}"  # noqa: SLF001 - of this module
+    return f"{words} ({mend})" if mend else words
+
+
+def _read(connection: _Connection, timeout_s: float) -> tuple[int, HTTPResponse, bytes]:
+    """The answer. Whatever breaks here, the daemon may have acted on the request."""
+    try:
+        answer = connection.getresponse()
+        octets = answer.read(_MAX_ANSWER_OCTETS)
+        if answer.length or not octets:  # http.client raises IncompleteRead for read() alone, not for read(n)
+            raise ConnectionResetError("the answer is not complete")
+    except TimeoutError as error:
+        raise NoAnswerError(Reason.TIMEOUT, f"no answer within {timeout_s:g} s", handed_over=True) from error
+    except (OSError, HTTPException) as error:
+        detail = "the connection to the daemon broke before its answer was complete"
+        raise NoAnswerError(Reason.UNREACHABLE, detail, handed_over=True) from error
+    return answer.status, answer, octets
+
+
+def _understood(status: int, octets: bytes) -> Any:
+    """The JSON of an answer that is none of a refused request: data, or an outcome. Raises RequestRefused."""
+    try:
+        document = json.loads(octets)
+    except (ValueError, RecursionError):
+        raise _not_ours() from None
+    if status < 300 or (isinstance(document, dict) and document.get("type") in _OUTCOME_TYPES):
+        return document
+    if not isinstance(document, dict):
+        raise _not_ours()
+    code = str(document.get("type", "")).removeprefix("urn:smsgwd:problem:")
+    raise RequestRefused(code, status, str(document.get("detail") or document.get("title") or status), document)
+
+
+def _not_ours() -> NoAnswerError:
+    return NoAnswerError(Reason.INTERNAL, "what answers on this socket is not smsgwd", handed_over=True)
+
+
+def _outcome(document: Any) -> Outcome:
+    """The outcome of its JSON; members that this version does not know are left aside."""
+    try:
+        return Outcome(
+            kind=Kind(document["outcome"]),
+            reason=_reason(document["reason"]),
+            message_ids=tuple(document["message_ids"]),
+            detail=document["detail"],
+            gateway=document["gateway"],
+            provider=document["provider"],
+            segments=document["segments"],
+            encoding=document["encoding"],
+            reference=document["reference"],
+            via=document["via"],
+            attempts=document["attempts"],
+            tried=tuple(map(_attempt, document["tried"])),
+            elapsed_s=document["elapsed"],
+            digest=document["digest"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _not_ours() from None
+
+
+def _attempt(document: Mapping[str, Any]) -> Attempt:
+    return Attempt(document["gateway"], Kind(document["outcome"]), _reason(document["reason"]), document["elapsed"])
+
+
+def _reason(word: str | None) -> Reason | None:
+    return None if word is None else Reason(word)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in seconds; the daemon never gives a date."""
+    return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
