@@ -1,0 +1,119 @@
+"""What Prometheus sees. A label holds a name of the configuration or a word of ours, never what a caller wrote."""
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+from typing import Protocol
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from smsgwd.outcome import Outcome
+from smsgwd.registry import Registry, State
+
+CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
+_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+# Otherwise each counter has a second series that nobody asked for.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # their function carries no types
+
+
+class Served(Protocol):
+    """What is served, and how its last reload went."""
+
+    @property
+    def registry(self) -> Registry:
+        """The present snapshot."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no file is stale or rejected."""
+
+    @property
+    def last_success_at(self) -> float:
+        """When a reload last found all well, in seconds of Unix time."""
+
+
+class Metrics:
+    """Counts outcomes, and shows how the configuration stands."""
+
+    def __init__(self, served: Served) -> None:
+        self._registry = CollectorRegistry(auto_describe=True)
+        self._messages = Counter(
+            "smsgwd_messages", "Sends that ended.", ["gateway", "outcome", "reason"], registry=self._registry
+        )
+        self._segments = Counter(
+            "smsgwd_segments", "Segments of accepted messages.", ["gateway", "encoding"], registry=self._registry
+        )
+        self._duration = Histogram(
+            "smsgwd_send_duration_seconds",
+            "How long sends took, all attempts included.",
+            ["gateway"],
+            registry=self._registry,
+            buckets=_BUCKETS_S,
+        )
+        self._registry.register(_Standing(served))
+        ProcessCollector(registry=self._registry)
+
+    def observe(self, outcome: Outcome) -> None:
+        """Count one outcome. Its gateway is one of the configuration: unknown ones have no outcome."""
+        self._messages.labels(outcome.gateway, str(outcome.kind), str(outcome.reason or "")).inc()
+        self._duration.labels(outcome.gateway).observe(outcome.elapsed_s)
+        if outcome.kind == "accepted":
+            self._segments.labels(outcome.gateway, outcome.encoding).inc(outcome.segments)
+
+    def exposition(self) -> bytes:
+        """All of it, in Prometheus' text format (`CONTENT_TYPE`)."""
+        return generate_latest(self._registry)
+
+
+class _Standing(Collector):
+    """How the configuration stands now; asked for at each scrape, so nothing has to be kept in step."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    def collect(self) -> Iterator[Metric]:
+        registry = self._served.registry
+        yield GaugeMetricFamily(
+            "smsgwd_config_last_reload_successful",
+            "0 while any file is stale or rejected.",
+            value=int(self._served.healthy),
+        )
+        yield GaugeMetricFamily(
+            "smsgwd_config_last_reload_success_timestamp_seconds",
+            "When a reload last found all well.",
+            value=self._served.last_success_at,
+        )
+        info = GaugeMetricFamily("smsgwd_config_info", "The configuration that serves.", labels=["digest"])
+        info.add_metric([registry.digest], 1)
+        yield info
+        yield from (_states(registry), _in_flight(registry), _binds(registry))
+
+
+def _states(registry: Registry) -> Metric:
+    family = GaugeMetricFamily(
+        "smsgwd_gateway_state", "1 for the state that a gateway is in.", labels=["gateway", "state"]
+    )
+    for entry in registry.entries.values():
+        for state in State:
+            family.add_metric([entry.name, str(state)], int(entry.state is state))
+    return family
+
+
+def _in_flight(registry: Registry) -> Metric:
+    family = GaugeMetricFamily("smsgwd_in_flight", "Sends that run on the present version.", labels=["gateway"])
+    for entry in registry.entries.values():
+        if entry.gateway is not None:
+            family.add_metric([entry.name], entry.gateway.usage.in_flight)
+    return family
+
+
+def _binds(registry: Registry) -> Metric:
+    family = GaugeMetricFamily("smsgwd_smpp_binds", "SMPP sessions by state.", labels=["gateway", "state"])
+    for entry in registry.entries.values():
+        binds = entry.gateway.provider.status().get("binds", []) if entry.gateway is not None else []
+        for state, number in sorted(Tally(bind["state"] for bind in binds).items()):
+            family.add_metric([entry.name, state], number)
+    return family

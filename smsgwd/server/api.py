@@ -1,0 +1,247 @@
+"""The calls of the API: who may, what is asked, what is answered."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from aiohttp import hdrs, web
+
+from smsgwd import __version__, sender
+from smsgwd.errors import MessageError, RequestError
+from smsgwd.idempotency import check_key
+from smsgwd.message import SendRequest
+from smsgwd.metrics import CONTENT_TYPE, Metrics, Served
+from smsgwd.outcome import Kind, Outcome
+from smsgwd.registry import Entry, digest_of
+from smsgwd.server.access import RELOAD, SEND, STATUS, Access, Peer
+from smsgwd.server.body import parse_object, read_body
+from smsgwd.server.connection import Connection
+from smsgwd.server.messages import read_message
+from smsgwd.server.problems import JSON, answer, outcome_answer, plain, problem
+from smsgwd.server.sends import Sends
+
+log = logging.getLogger("smsgwd.server")
+
+DOCUMENT = Path(__file__).with_name("openapi.json")
+
+
+class Reloaded(Protocol):
+    """What a reload says of itself."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer of `POST /v1/reload`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, on its way. `name` is what stands in the path's `{name}`."""
+
+    request: web.BaseRequest
+    peer: Peer
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path of openapi.json, and what answers there."""
+
+    method: str
+    path: str
+    respond: Callable[["Api", Call], Awaitable[web.Response]]
+
+
+class Api:
+    """Answers requests from what is served. `access` is replaced when a reload has looked its names up."""
+
+    def __init__(
+        self,
+        served: Served,
+        sends: Sends,
+        metrics: Metrics,
+        access: Access,
+        reload: Callable[[], Awaitable[Reloaded]],
+    ) -> None:
+        self.access = access
+        self.draining = False
+        self._served = served
+        self._sends = sends
+        self._metrics = metrics
+        self._reload = reload
+        self._document = DOCUMENT.read_bytes()
+        self._started = time.monotonic()
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to any request: never an exception, never a traceback."""
+        connection = request.protocol
+        if not isinstance(connection, Connection) or connection.peer is None:
+            raise ConnectionResetError("a connection without a caller")
+        connection.request_begins()
+        response = await self._respond(request, connection.peer, crowded=connection.crowded)
+        if self.draining or connection.crowded:
+            response.force_close()
+        return response
+
+    async def _respond(self, request: web.BaseRequest, peer: Peer, *, crowded: bool) -> web.StreamResponse:
+        try:
+            respond, name = (Api.refuse_crowd, "") if crowded else find(request.method, request.path)
+            return await respond(self, Call(request, peer, name))
+        except MethodNotAllowedError as error:
+            return problem(error, {hdrs.ALLOW: ", ".join(error.allowed)})
+        except RequestError as error:
+            return problem(error)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("unforeseen failure of a request")
+            return problem(RequestError("internal", "something unforeseen went wrong; the log has it"))
+
+    async def refuse_crowd(self, call: Call) -> web.Response:  # noqa: ARG002 - as all others
+        """The answer on a connection that is one too many."""
+        raise RequestError("overloaded", "too many connections of this user")
+
+    async def post_message(self, call: Call) -> web.Response:
+        """Send one message; the answer carries its outcome."""
+        key = _idempotency_key(call.request)
+        body = await self._json(call.request)
+        message = self._permitted(call.peer, body)
+        digest = "" if key is None else digest_of(body)
+        return outcome_answer(await self._sends.once(message, call.peer.uid, key, digest))
+
+    async def post_render(self, call: Call) -> web.Response:
+        """What would be sent, without sending."""
+        message = self._permitted(call.peer, await self._json(call.request))
+        try:
+            return answer(sender.render(self._served.registry, message))
+        except MessageError as error:
+            return outcome_answer(self._refused(message, error))
+
+    async def get_gateways(self, call: Call) -> web.Response:
+        """All gateways that the caller may see."""
+        self.access.require(call.peer, STATUS)
+        return answer([self._shown(entry) for entry in self._visible(call.peer)])
+
+    async def get_gateway(self, call: Call) -> web.Response:
+        """One gateway."""
+        self.access.require(call.peer, STATUS, call.name)
+        return answer(self._shown(self._served.registry.entry(call.name)))
+
+    async def get_status(self, call: Call) -> web.Response:
+        """How the daemon stands."""
+        self.access.require(call.peer, STATUS)
+        registry = self._served.registry
+        return answer(
+            {
+                "digest": registry.digest,
+                "generation": registry.generation,
+                "version": __version__,
+                "uptime": round(time.monotonic() - self._started, 3),
+                "gateways": registry.counts(),
+                "problems": [problem.as_dict() for problem in registry.problems],
+            }
+        )
+
+    async def post_reload(self, call: Call) -> web.Response:
+        """Look at the configuration now; answers when the result serves."""
+        self.access.require(call.peer, RELOAD)
+        result = await asyncio.shield(asyncio.ensure_future(self._reload()))
+        return answer(result.as_dict())
+
+    async def get_metrics(self, call: Call) -> web.Response:
+        """Prometheus' text format."""
+        self.access.require(call.peer, STATUS)
+        return plain(self._metrics.exposition(), CONTENT_TYPE)
+
+    async def get_health(self, call: Call) -> web.Response:  # noqa: ARG002 - as all others
+        """Whether the event loop turns."""
+        return answer({"status": "ok"})
+
+    async def get_document(self, call: Call) -> web.Response:  # noqa: ARG002 - as all others
+        """The description of this API."""
+        return plain(self._document, JSON)
+
+    async def _json(self, request: web.BaseRequest) -> dict[str, Any]:
+        return parse_object(await read_body(request, JSON))
+
+    def _permitted(self, peer: Peer, body: dict[str, Any]) -> SendRequest:
+        """The message, when the caller may use its gateway; asked before it is said whether there is such a gateway."""
+        message = read_message(body)
+        self.access.require(peer, SEND, message.gateway)
+        return message
+
+    def _refused(self, message: SendRequest, error: MessageError) -> Outcome:
+        gateway = self._served.registry.renderable(message.gateway)
+        return Outcome(
+            Kind.REJECTED,
+            error.reason,
+            detail=error.detail,
+            gateway=gateway.name,
+            provider=gateway.provider_name,
+            reference=message.reference,
+            digest=self._served.registry.digest,
+        )
+
+    def _visible(self, peer: Peer) -> list[Entry]:
+        entries = self._served.registry.entries.values()
+        return [entry for entry in entries if self.access.allows(peer, STATUS, entry.name)]
+
+    def _shown(self, entry: Entry) -> dict[str, Any]:
+        gateway = entry.gateway
+        return {
+            "name": entry.name,
+            "provider": None if gateway is None else gateway.provider_name,
+            "state": str(entry.state),
+            "problems": [problem.as_dict() for problem in entry.problems],
+            "digest": None if gateway is None else gateway.digest,
+            "last": self._sends.last(entry.name),
+            **({} if gateway is None else gateway.provider.status()),
+        }
+
+
+ROUTES = (
+    Route("POST", "/v1/messages", Api.post_message),
+    Route("POST", "/v1/render", Api.post_render),
+    Route("GET", "/v1/gateways", Api.get_gateways),
+    Route("GET", "/v1/gateways/{name}", Api.get_gateway),
+    Route("GET", "/v1/status", Api.get_status),
+    Route("POST", "/v1/reload", Api.post_reload),
+    Route("GET", "/healthz", Api.get_health),
+    Route("GET", "/readyz", Api.get_health),
+    Route("GET", "/metrics", Api.get_metrics),
+    Route("GET", "/openapi.json", Api.get_document),
+)
+_BY_PATH: dict[str, dict[str, Route]] = {}
+for _route in ROUTES:
+    _BY_PATH.setdefault(_route.path, {})[_route.method] = _route
+
+
+class MethodNotAllowedError(RequestError):
+    """The path is known, the method is not for it; `allowed` are those that are."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__("method-not-allowed", f"this path takes {', '.join(allowed)}")
+        self.allowed = allowed
+
+
+def find(method: str, path: str) -> tuple[Callable[[Api, Call], Awaitable[web.Response]], str]:
+    """What answers there, and the path's `{name}`. Raises RequestError not-found or method-not-allowed."""
+    methods, name = _BY_PATH.get(path), ""
+    if methods is None:
+        parent, _, name = path.rpartition("/")
+        methods = _BY_PATH.get(parent + "/{name}") if name else None
+    if methods is None:
+        raise RequestError("not-found", "there is nothing at this path; /openapi.json describes what there is")
+    route = methods.get("GET" if method == "HEAD" else method)  # aiohttp leaves the body of an answer to HEAD out
+    if route is None:
+        raise MethodNotAllowedError(tuple(methods) + (("HEAD",) if "GET" in methods else ()))
+    return route.respond, name
+
+
+def _idempotency_key(request: web.BaseRequest) -> str | None:
+    keys = request.headers.getall("Idempotency-Key", [])
+    if len(keys) > 1:
+        raise RequestError("malformed-request", "there is more than one Idempotency-Key")
+    return check_key(keys[0]) if keys else None

@@ -1,0 +1,167 @@
+"""One client's connection: who it is, how long it may take, and what it hears when it does not speak HTTP.
+
+aiohttp waits for ever for the rest of a header and for a client that does not read its answer; the timer here does not.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import http_exceptions, web
+
+from smsgwd.errors import RequestError
+from smsgwd.server.access import Peer, read_peer
+from smsgwd.server.problems import problem
+
+log = logging.getLogger("smsgwd.server")
+
+_MAX_HEADER = 8190  # octets of the request line, and of one header
+_MAX_HEADERS = 64
+_LINGER_S = 1.0  # a body that we refused is read that long, so that the client comes to read why
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one client may take. Times in seconds."""
+
+    request_s: float = 10.0  # from the first octet of a request to its last
+    answer_s: float = 10.0  # for the client to take the answer
+    idle_s: float = 60.0  # between requests
+    connections_per_caller: int = 1024  # by uid
+    spare_connections: int = 64  # further ones hear `overloaded`; what comes beyond them is closed
+    in_flight: int = 4096  # sends at once
+
+
+class Connection(web.RequestHandler):
+    """The protocol of one connection. `peer` is who opened it; `crowded` says that its caller has too many."""
+
+    __slots__ = ("_answering", "_doors", "_limits", "_timer", "crowded", "peer")
+
+    def __init__(self, doors: "Doors", **settings: Any) -> None:
+        super().__init__(doors, **settings)
+        self._doors = doors
+        self._limits = doors.limits
+        self._timer: asyncio.TimerHandle | None = None
+        self._answering = False
+        self.peer: Peer | None = None
+        self.crowded = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody connected: the kernel says who."""
+        try:
+            self.peer = read_peer(transport.get_extra_info("socket"))
+        except OSError:
+            log.warning("a connection without a caller was closed")
+        open_already = self._doors.enter(self.peer)
+        self.crowded = open_already >= self._limits.connections_per_caller
+        super().connection_made(transport)
+        if self.peer is None or open_already >= self._limits.connections_per_caller + self._limits.spare_connections:
+            self._drop()
+        else:
+            self._allow(self._limits.request_s)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone; what it asked for goes on."""
+        self._stop_timer()
+        self._doors.leave(self.peer)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request; its first one starts the clock."""
+        if self._timer is None and not self._answering:
+            self._allow(self._limits.request_s)
+        super().data_received(data)
+
+    def request_begins(self) -> None:
+        """The header is there. One that was already waiting behind another request gets its own time for the body."""
+        self._answering = True
+        if self._timer is None:
+            self._allow(self._limits.request_s)
+
+    def request_is_read(self) -> None:
+        """The request is complete: how long its answer takes is not the client's fault."""
+        self._stop_timer()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write the answer; a client that does not take it is dropped."""
+        self._allow(self._limits.answer_s)
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._stop_timer()
+            self._answering = False
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 - aiohttp's signature
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's signature; it repeats what the client sent
+    ) -> web.StreamResponse:
+        """The answer to what is no HTTP, without a word in the log: anybody could fill it."""
+        if status == 400:
+            long = isinstance(exc, http_exceptions.LineTooLong)
+            error = RequestError("malformed-request", "the header is too large" if long else "this is not HTTP/1.1")
+        else:
+            log.error("unforeseen failure of an answer", exc_info=exc)
+            error = RequestError("internal", "something unforeseen went wrong")
+        refusal = problem(error)
+        refusal.force_close()
+        return refusal
+
+    def _allow(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(seconds, self._drop)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _drop(self) -> None:
+        # abort, not close: close would wait for a client that does not read
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
+
+
+class Doors(web.Server):
+    """Makes a `Connection` for each client and counts them by caller."""
+
+    def __init__(self, serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: Limits) -> None:
+        super().__init__(serve)
+        self.limits = limits
+        self._open: Counter[int] = Counter()
+
+    def __call__(self) -> Connection:
+        """The protocol of a new connection."""
+        return Connection(
+            self,
+            loop=self._loop,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=self.limits.idle_s,
+            lingering_time=_LINGER_S,
+            max_line_size=_MAX_HEADER,
+            max_field_size=_MAX_HEADER,
+            max_headers=_MAX_HEADERS,
+            tcp_keepalive=False,
+        )
+
+    def enter(self, peer: Peer | None) -> int:
+        """Count a connection; returns how many its caller had before."""
+        if peer is None:
+            return 0
+        self._open[peer.uid] += 1
+        return self._open[peer.uid] - 1
+
+    def leave(self, peer: Peer | None) -> None:
+        """A connection is gone."""
+        if peer is not None:
+            self._open[peer.uid] -= 1
+            if not self._open[peer.uid]:
+                del self._open[peer.uid]

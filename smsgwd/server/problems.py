@@ -1,0 +1,88 @@
+"""Answers: JSON where all is well, a problem document (RFC 9457) for all else."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from smsgwd.errors import RequestError
+from smsgwd.outcome import Kind, Outcome
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+_URN = "urn:smsgwd:problem:"
+
+PROBLEMS: Mapping[str, tuple[int, str]] = {
+    "malformed-request": (400, "The request is malformed"),
+    "forbidden": (403, "The caller may not do this"),
+    "unknown-gateway": (404, "There is no such gateway"),
+    "not-found": (404, "There is nothing here"),
+    "method-not-allowed": (405, "This method is not for this path"),
+    "read-only": (409, "The configuration is read-only"),
+    "conflict": (412, "It has changed meanwhile"),
+    "too-large": (413, "The body is too large"),
+    "unsupported-media-type": (415, "The body is of a kind that is not understood"),
+    "invalid-config": (422, "The configuration is not valid"),
+    "idempotency-mismatch": (422, "The Idempotency-Key was used with another body"),
+    "gateway-unavailable": (503, "The gateway cannot send"),
+    "overloaded": (503, "Too much is going on"),
+    "internal": (500, "Something unforeseen went wrong"),
+}
+_OUTCOMES: Mapping[Kind, str] = {
+    Kind.REJECTED: "The message was refused",
+    Kind.UNSENT: "Nobody took the message",
+    Kind.UNKNOWN: "Someone may have taken the message",
+}
+_OVERLOADED_RETRY_S = 1
+
+
+def answer(
+    value: Any, *, status: int = 200, content_type: str = JSON, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """An answer with this JSON value."""
+    # "surrogatepass" would make octets that are no UTF-8: what cannot be carried is escaped, as JSON can.
+    body = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return web.Response(body=body, status=status, content_type=content_type, headers=_own(headers))
+
+
+def plain(body: bytes, content_type: str) -> web.Response:
+    """An answer that is no JSON; `content_type` with its parameters."""
+    return web.Response(body=body, headers=_own({"Content-Type": content_type}))
+
+
+def _own(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {"Server": "smsgwd", **(headers or {})}  # without it the library tells its version and Python's
+
+
+def document(code: str, detail: str, members: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The problem document of one of the codes of the API."""
+    status, title = PROBLEMS[code]
+    return {"type": _URN + code, "title": title, "status": status, "detail": detail, **(members or {})}
+
+
+def problem(error: RequestError, headers: Mapping[str, str] | None = None) -> web.Response:
+    """The answer that refuses a request."""
+    content = document(error.code, error.detail, error.members)
+    if error.code == "overloaded":
+        headers = {"Retry-After": str(_OVERLOADED_RETRY_S), **(headers or {})}
+    return answer(content, status=content["status"], content_type=PROBLEM, headers=headers)
+
+
+def outcome_document(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as the API answers it: alone when accepted, else as a problem document."""
+    if outcome.kind is Kind.ACCEPTED:
+        return outcome.as_dict()
+    head = {"type": _URN + str(outcome.kind), "title": _OUTCOMES[outcome.kind], "status": outcome.http_status}
+    return {**head, **outcome.as_dict()}
+
+
+def outcome_answer(outcome: Outcome) -> web.Response:
+    """The answer that carries an outcome; `unsent` says when to come again."""
+    if outcome.kind is Kind.ACCEPTED:
+        return answer(outcome_document(outcome))
+    headers = {}
+    if outcome.kind is Kind.UNSENT:
+        headers["Retry-After"] = str(max(1, math.ceil(outcome.retry_after_s or 0)))
+    return answer(outcome_document(outcome), status=outcome.http_status, content_type=PROBLEM, headers=headers)

@@ -1,0 +1,76 @@
+"""The sends that run: bounded in number, each to its end whatever becomes of the client that asked for it."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from smsgwd import sender
+from smsgwd.errors import RequestError
+from smsgwd.idempotency import Idempotency
+from smsgwd.message import SendRequest
+from smsgwd.metrics import Metrics, Served
+from smsgwd.outcome import Outcome
+
+
+class Sends:
+    """Starts sends and knows how they ended. `limit` is how many may run at once."""
+
+    def __init__(self, served: Served, metrics: Metrics, idempotency: Idempotency, limit: int) -> None:
+        self._served = served
+        self._metrics = metrics
+        self._idempotency = idempotency
+        self._limit = limit
+        self._running: set[asyncio.Task[Outcome]] = set()
+        self._last: dict[str, dict[str, Any]] = {}
+
+    async def once(self, request: SendRequest, caller: int, key: str | None, digest: str) -> Outcome:
+        """The outcome of this send, or of the one that this caller made before under the same key.
+
+        The send goes on when whoever waits here goes. Raises RequestError, as the send itself and `Idempotency.once`.
+        """
+        if key is None:
+            return await asyncio.shield(self._start(request))
+        return await self._idempotency.once(caller, key, digest, lambda: self._start(request))
+
+    def _start(self, request: SendRequest) -> "asyncio.Task[Outcome]":
+        if len(self._running) >= self._limit:
+            raise RequestError("overloaded", "too many sends are running")
+        task = asyncio.create_task(self._send(request))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def _send(self, request: SendRequest) -> Outcome:
+        outcome = await sender.send(self._served.registry, request)
+        self._observe(outcome)
+        return outcome
+
+    def _ended(self, task: "asyncio.Task[Outcome]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; nobody may be left, and that is no reason to complain
+
+    def _observe(self, outcome: Outcome) -> None:
+        self._metrics.observe(outcome)
+        last = {
+            "outcome": str(outcome.kind),
+            "reason": None if outcome.reason is None else str(outcome.reason),
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "elapsed": round(outcome.elapsed_s, 3),
+        }
+        for name in {outcome.gateway, outcome.via} - {None}:
+            self._last[str(name)] = last
+
+    def last(self, gateway: str) -> dict[str, Any] | None:
+        """How the last send through this gateway ended."""
+        return self._last.get(gateway)
+
+    def forget_gone(self) -> None:
+        """Drop what is known of gateways that are served no more."""
+        entries = self._served.registry.entries
+        self._last = {name: last for name, last in self._last.items() if name in entries}
+
+    async def drain(self) -> None:
+        """Returns when no send runs any more; each has its own deadline."""
+        while self._running:
+            await asyncio.wait(self._running)
