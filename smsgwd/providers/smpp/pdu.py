@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from smpplib import smpp
+from smpplib.exceptions import UnknownCommandError
 
 # smpplib warns of every TLV that it does not know; SMSCs add their own to each receipt.
 logging.getLogger("smpplib").setLevel(logging.ERROR)
@@ -135,9 +136,10 @@ def describe(received: Frame) -> str:
 
 def _fields(received: Frame) -> dict[str, Any]:
     try:
-        fields: dict[str, Any] = vars(smpp.parse_pdu(received.octets, allow_unknown_opt_params=True))
-    except Exception:  # noqa: BLE001 - smpplib raises whatever its slices run into; a PDU that it cannot read is empty
+        parsed = smpp.parse_pdu(received.octets, sequence=received.sequence, allow_unknown_opt_params=True)
+    except (struct.error, KeyError, TypeError, UnknownCommandError):  # what smpplib raises for a body cut short or odd
         return {}
+    fields: dict[str, Any] = vars(parsed)
     return fields
 
 

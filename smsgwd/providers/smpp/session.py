@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import os
+import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -131,7 +134,7 @@ class Session(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer closed it, or the network did."""
-        self.end("the SMSC closed the connection" if exc is None else f"connection lost: {_words(exc)}", abruptly=True)
+        self.end("the SMSC closed the connection" if exc is None else f"connection lost: {words(exc)}", abruptly=True)
 
     def pause_writing(self) -> None:
         """The peer does not read as fast as we write."""
@@ -186,5 +189,14 @@ class Session(asyncio.Protocol):
                 self._write(pdu.frame(Command.GENERIC_NACK, frame.sequence, status=_RINVCMDID))
 
 
-def _words(error: Exception) -> str:
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else type(error).__name__
+def words(error: BaseException) -> str:
+    """What a fault of the network is, in the system's words."""
+    if isinstance(error, socket.gaierror):
+        return f"the name cannot be resolved ({error.strerror})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'handshake failure').replace('_', ' ').lower()}"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return "the network failed"  # such as several addresses, each with a fault of its own

@@ -16,7 +16,7 @@ from smsgwd.privacy import mask_number
 from smsgwd.providers.smpp import pdu, status
 from smsgwd.providers.smpp.pdu import Command, Frame
 from smsgwd.providers.smpp.receipts import receipt
-from smsgwd.providers.smpp.session import NoAnswerError, Session, SilenceError
+from smsgwd.providers.smpp.session import NoAnswerError, Session, SilenceError, words
 from smsgwd.providers.smpp.window import Answer, Backoff, Item, Pace, Queue
 from smsgwd.secret import Secret
 from smsgwd.units import Deadline
@@ -221,8 +221,7 @@ class Bind:
         self._wake.clear()
         while session.ended_by is None:
             if not misses:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._timing.enquire_link_s)
+                await _within(self._timing.enquire_link_s, self._wake)
             self._wake.clear()
             misses = 0 if await self._lives(session) else misses + 1
             if misses == _MISSES:
@@ -252,24 +251,23 @@ class Bind:
     def _words(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
             return f"no bind within {self._timing.timeout_s:g} s"
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return f"TLS: {error.verify_message}"
-        if isinstance(error, ssl.SSLError):
-            return f"TLS: {(error.reason or 'handshake failure').replace('_', ' ').lower()}"
         if isinstance(error, OSError):
-            return f"no connection: {error.strerror or type(error).__name__}"
+            return f"cannot connect to {self._smsc.account.host}:{self._smsc.account.port}: {words(error)}"
         return f"no answer to the bind: {error}"
 
     async def unbind(self) -> None:
         """Leave politely (SMPP 4.2), then for good."""
+        session = self._session
         self.task.cancel()
+        await asyncio.wait([self.task])
         if self._after_pause is not None:
             self._after_pause.cancel()
-        if self._session is not None:
+        if session is not None:
             with contextlib.suppress(NoAnswerError):
-                await self._session.ask(Command.UNBIND, b"", _FAREWELL_S)
-            self._session.end("the gateway is closed")
-        await asyncio.gather(self.task, return_exceptions=True)
+                await session.ask(Command.UNBIND, b"", _FAREWELL_S)
+            session.end("the gateway is closed")
+        self._session = None
+        self._now(State.DOWN, Reason.UNREACHABLE, None)
 
 
 class Smsc:
@@ -378,9 +376,15 @@ class Smsc:
         self.turn_away()
         self._idle.clear()
         self.pump()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), self.timing.timeout_s)
+        await _within(self.timing.timeout_s, self._idle)
         await asyncio.gather(*(bind.unbind() for bind in self._binds))
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    # Not wait_for: in Python 3.11 that swallows a cancellation that comes together with the event.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _settle(item: Item, result: Answer | SubmitError) -> None:
