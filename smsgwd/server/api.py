@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -62,10 +63,9 @@ class Api:
         served: Served,
         sends: Sends,
         metrics: Metrics,
-        access: Access,
         reload: Callable[[], Awaitable[Reloaded]],
     ) -> None:
-        self.access = access
+        self.access = Access(rules=(), own_uid=os.geteuid())  # nobody else, until the rules are looked up
         self.draining = False
         self._served = served
         self._sends = sends
