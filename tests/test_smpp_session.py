@@ -4,82 +4,23 @@ import asyncio
 import logging
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import fake_smsc
 import pytest
 import trustme
 from fake_smsc import DELIVER, ENQUIRE, NACK, RESPONSE, SUBMIT, UNBIND, Peer, take_all
+from smpp_gateway import NUMBER, PASSWORD, gateway, run, send, states, until
 
-from smsgwd.errors import SubmitError
-from smsgwd.message import Message, Recipient
-from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.providers.smpp import address
-from smsgwd.providers.smpp.parts import Style
-from smsgwd.providers.smpp.provider import SmppProvider
-from smsgwd.providers.smpp.smsc import Account, Timing
-from smsgwd.secret import Secret
-from smsgwd.units import Deadline
-
-NUMBER = "491701234567"
-PASSWORD = "hunter2x"
-QUICK = Timing(timeout_s=5, reconnect_s=(0.01, 0.05), refused_s=(0.05, 0.05))
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    """Run a test in an event loop of its own, which must not be left with an unheard exception."""
-    unheard: list[dict[str, Any]] = []
-
-    async def guarded() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
-        await test
-
-    asyncio.run(guarded())
-    assert not unheard
-
-
-@asynccontextmanager
-async def gateway(
-    fake: fake_smsc.Fake, timing: Timing = QUICK, style: Style | None = None, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[SmppProvider]:
-    """A provider bound for the fake SMSC, closed at the end."""
-    account = Account(fake.host, fake.port, "smsgwd", Secret(PASSWORD), tls=tls)
-    provider = SmppProvider("gate", account, timing, style or Style(), address.Kind(), address.Kind())
-    await provider.start()
-    try:
-        yield provider
-    finally:
-        await provider.close()
-
-
-async def send(provider: SmppProvider, text: str = "hello", deadline_s: float = 10) -> Outcome:
-    """Send as the sender does: what is not answered is an outcome, too."""
-    prepared = provider.render(Message(Recipient(NUMBER), text, "ACME"))
-    try:
-        return provider.interpret(await provider.submit(prepared, Deadline.after(deadline_s)))
-    except SubmitError as error:
-        kind = Kind.UNKNOWN if error.handed_over else Kind.UNSENT
-        return Outcome(kind, error.reason, detail=error.detail, retryable=error.retryable)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another task brings about; the test's own time limit ends a wait in vain."""
-    while not condition():  # noqa: ASYNC110 - the state is the program's own, it has no event for tests
-        await asyncio.sleep(0.005)
-
-
-def states(provider: SmppProvider) -> list[str]:
-    """The states of the binds."""
-    return [bind["state"] for bind in provider.status()["binds"]]
+from smsgwd.outcome import Kind, Reason
+from smsgwd.providers.smpp.smsc import Timing
 
 
 def test_the_answer_makes_it_accepted() -> None:
     """A message is accepted with the SMSC's message_id, over a bind that carries our credentials."""
 
     async def test() -> None:
-        async with fake_smsc.smsc(take_all) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(take_all) as fake, gateway(fake.port) as provider:
             outcome = await send(provider)
             assert (outcome.kind, outcome.message_ids) == (Kind.ACCEPTED, ("all-1",))
             bind = fake.peers[0].bind
@@ -94,7 +35,7 @@ def test_the_bind_is_kept() -> None:
     """Many messages use one connection."""
 
     async def test() -> None:
-        async with fake_smsc.smsc(take_all) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(take_all) as fake, gateway(fake.port) as provider:
             for _ in range(5):
                 assert (await send(provider)).kind is Kind.ACCEPTED
             assert len(fake.peers) == 1
@@ -113,7 +54,7 @@ def test_answers_find_their_request() -> None:
         await peer.take_all()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             outcomes = await asyncio.gather(*(send(provider, text) for text in "abc"))
             assert [outcome.message_ids for outcome in outcomes] == [("a",), ("b",), ("c",)]
 
@@ -138,7 +79,7 @@ def test_the_window_holds_back() -> None:
 
     async def test() -> None:
         timing = Timing(window=2, timeout_s=5)
-        async with fake_smsc.smsc(script) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port, timing) as provider:
             outcomes = await asyncio.gather(*(send(provider, text) for text in "abcdef"))
             assert [outcome.message_ids[0] for outcome in outcomes] == list("abcdef")
 
@@ -159,7 +100,7 @@ def test_several_binds_share_the_load() -> None:
 
     async def test() -> None:
         timing = Timing(window=1, binds=2, timeout_s=5)
-        async with fake_smsc.smsc(script) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port, timing) as provider:
             outcomes = await asyncio.gather(send(provider), send(provider))
             assert [outcome.kind for outcome in outcomes] == [Kind.ACCEPTED, Kind.ACCEPTED]
             assert states(provider) == ["bound", "bound"]
@@ -186,7 +127,7 @@ def test_pdus_in_pieces() -> None:
         await peer.take_all()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             outcomes = await asyncio.gather(*(send(provider, text) for text in "abc"))
             assert [outcome.message_ids for outcome in outcomes] == [("p1",), ("p2",), ("p3",)]
 
@@ -204,7 +145,7 @@ def test_an_impossible_length_ends_the_session(length: int) -> None:
         await peer.reader.read()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script, take_all) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script, take_all) as fake, gateway(fake.port) as provider:
             outcome = await send(provider)
             assert (outcome.kind, outcome.reason) == (Kind.UNKNOWN, Reason.UNREACHABLE)
             assert str(length) in outcome.detail
@@ -226,7 +167,7 @@ def test_a_lost_connection_is_unknown_for_what_was_on_its_way() -> None:
 
     async def test() -> None:
         timing = Timing(window=3, timeout_s=5, reconnect_s=(0.01, 0.05))
-        async with fake_smsc.smsc(script, take_all) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(script, take_all) as fake, gateway(fake.port, timing) as provider:
             outcomes = await asyncio.gather(*(send(provider, text) for text in "abcdef"))
             kinds = [outcome.kind for outcome in outcomes]
             assert kinds == [Kind.ACCEPTED, *[Kind.UNKNOWN] * 3, *[Kind.ACCEPTED] * 2]
@@ -248,7 +189,7 @@ def test_the_smscs_unbind_is_answered() -> None:
         answered.append(await peer.read())
 
     async def test() -> None:
-        async with fake_smsc.smsc(script, take_all) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script, take_all) as fake, gateway(fake.port) as provider:
             outcome = await send(provider)
             assert (outcome.kind, outcome.reason) == (Kind.UNKNOWN, Reason.UNREACHABLE)
             assert "unbind" in outcome.detail
@@ -269,7 +210,7 @@ def test_generic_nack_answers_a_submit(status: int, kind: Kind) -> None:
         await peer.take_all()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             assert (await send(provider)).kind is kind
             assert (await send(provider)).kind is Kind.ACCEPTED
 
@@ -290,7 +231,7 @@ def test_a_strange_request_gets_a_generic_nack() -> None:
         await peer.take_all()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             await until(lambda: bool(answers))
             assert (await send(provider)).kind is Kind.ACCEPTED
             assert [(pdu.command, pdu.status, pdu.sequence) for pdu in answers] == [(NACK, 3, 9)]
@@ -308,7 +249,7 @@ def test_silence_is_unknown() -> None:
 
     async def test() -> None:
         timing = Timing(window=1, timeout_s=0.1)
-        async with fake_smsc.smsc(script) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port, timing) as provider:
             first, second = await asyncio.gather(send(provider), send(provider))
             assert (first.kind, first.reason) == (Kind.UNKNOWN, Reason.TIMEOUT)
             assert second.kind is Kind.ACCEPTED
@@ -327,7 +268,7 @@ def test_the_deadline_ends_the_wait_for_an_answer() -> None:
 
     async def test() -> None:
         timing = Timing(window=1, timeout_s=5)
-        async with fake_smsc.smsc(script) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port, timing) as provider:
             async with asyncio.timeout(2):
                 sent, queued = await asyncio.gather(send(provider, deadline_s=0.2), send(provider, deadline_s=0.2))
             assert (sent.kind, sent.reason) == (Kind.UNKNOWN, Reason.TIMEOUT)
@@ -346,7 +287,7 @@ def test_a_dead_link_is_found_by_enquire_link() -> None:
 
     async def test() -> None:
         timing = Timing(timeout_s=0.1, enquire_link_s=0.05, reconnect_s=(0.01, 0.05))
-        async with fake_smsc.smsc(silent, take_all) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(silent, take_all) as fake, gateway(fake.port, timing) as provider:
             await until(lambda: len(fake.peers) == 2 and states(provider) == ["bound"])
             assert (await send(provider)).kind is Kind.ACCEPTED
 
@@ -370,7 +311,7 @@ def test_enquire_link_goes_out_on_a_busy_link_too() -> None:
 
     async def test() -> None:
         timing = Timing(timeout_s=5, enquire_link_s=0.05)
-        async with fake_smsc.smsc(busy) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(busy) as fake, gateway(fake.port, timing) as provider:
             while not enquired:
                 assert (await send(provider)).kind is Kind.ACCEPTED
             assert enquired[0].command == ENQUIRE
@@ -388,7 +329,7 @@ def test_the_smscs_enquire_link_is_answered() -> None:
         answers.append(await peer.read())
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake):
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port):
             await until(lambda: bool(answers))
             assert (answers[0].command, answers[0].sequence) == (ENQUIRE | RESPONSE, 5)
 
@@ -407,7 +348,7 @@ def test_a_refused_bind_is_unsent_auth_at_once(status: int, name: str) -> None:
 
     async def test() -> None:
         timing = Timing(timeout_s=5, refused_s=(60, 60))
-        async with fake_smsc.smsc(refuse) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(refuse) as fake, gateway(fake.port, timing) as provider:
             for _ in range(2):
                 async with asyncio.timeout(5):
                     outcome = await send(provider, deadline_s=30)
@@ -429,7 +370,7 @@ def test_a_refused_bind_is_tried_again() -> None:
         await peer.bound(fake_smsc.INVALID_PASSWORD)
 
     async def test() -> None:
-        async with fake_smsc.smsc(refuse, take_all) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(refuse, take_all) as fake, gateway(fake.port) as provider:
             assert (await send(provider)).reason is Reason.AUTH
             await until(lambda: states(provider) == ["bound"])
             assert (await send(provider)).kind is Kind.ACCEPTED
@@ -444,7 +385,7 @@ def test_an_smsc_in_trouble_is_no_refusal() -> None:
         await peer.bound(fake_smsc.SYSTEM_ERROR)
 
     async def test() -> None:
-        async with fake_smsc.smsc(trouble, take_all) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(trouble, take_all) as fake, gateway(fake.port) as provider:
             assert (await send(provider)).kind is Kind.ACCEPTED
 
     run(test())
@@ -456,7 +397,7 @@ def test_nobody_there_is_unsent_unreachable() -> None:
     async def test() -> None:
         async with fake_smsc.smsc(take_all) as fake:
             gone = fake_smsc.Fake(fake.host, fake.port)
-        async with gateway(gone) as provider:
+        async with gateway(gone.port) as provider:
             outcome = await send(provider, deadline_s=0.1)
             assert (outcome.kind, outcome.reason, outcome.retryable) == (Kind.UNSENT, Reason.UNREACHABLE, True)
             assert "refused" in outcome.detail.lower()
@@ -477,7 +418,7 @@ def test_a_send_waits_for_the_bind() -> None:
     sent = asyncio.Event()
 
     async def test() -> None:
-        async with fake_smsc.smsc(late) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(late) as fake, gateway(fake.port) as provider:
             sending = asyncio.create_task(send(provider))
             await asyncio.sleep(0)
             assert states(provider) == ["connecting"]
@@ -495,7 +436,7 @@ def test_connecting_is_bound_by_time() -> None:
 
     async def test() -> None:
         timing = Timing(timeout_s=0.1, reconnect_s=(0.01, 0.05))
-        async with fake_smsc.smsc(silent, take_all) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(silent, take_all) as fake, gateway(fake.port, timing) as provider:
             assert (await send(provider)).kind is Kind.ACCEPTED
             assert len(fake.peers) == 2
 
@@ -519,7 +460,7 @@ def test_throttling_pauses_the_bind_and_keeps_order(status: int) -> None:
 
     async def test() -> None:
         timing = Timing(window=4, timeout_s=5)
-        async with fake_smsc.smsc(script) as fake, gateway(fake, timing) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port, timing) as provider:
             outcomes = await asyncio.gather(*(send(provider, text) for text in "abcdefgh"))
             assert [outcome.kind for outcome in outcomes] == [Kind.ACCEPTED] * 8
             assert seen == list("abcdefgh")
@@ -536,7 +477,7 @@ def test_throttled_until_the_deadline_is_unsent() -> None:
             peer.refuse((await peer.submits(1))[0], fake_smsc.THROTTLED)
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             outcome = await send(provider, deadline_s=0.3)
             assert (outcome.kind, outcome.reason) == (Kind.UNSENT, Reason.THROTTLED)
 
@@ -563,7 +504,7 @@ def test_a_part_refused_in_mid_message(refused: int, kind: Kind, reason: Reason,
         peer.drop()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             outcome = await send(provider, "x" * 400)
             assert (outcome.kind, outcome.reason, outcome.message_ids) == (kind, reason, ids)
             if refused > 1:
@@ -583,7 +524,7 @@ def test_a_part_without_an_answer_in_mid_message() -> None:
         peer.drop()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             outcome = await send(provider, "x" * 400)
             assert (outcome.kind, outcome.reason) == (Kind.UNKNOWN, Reason.UNREACHABLE)
             assert "1 of 3 parts were taken" in outcome.detail
@@ -601,7 +542,7 @@ def test_parts_throttled_in_mid_message_are_not_retry_safe() -> None:
             peer.refuse((await peer.submits(1))[0], fake_smsc.THROTTLED)
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             outcome = await send(provider, "x" * 400, deadline_s=0.3)
             assert (outcome.kind, outcome.reason) == (Kind.UNKNOWN, Reason.THROTTLED)
 
@@ -649,7 +590,7 @@ def test_receipts_are_answered_counted_and_logged(
         await peer.take_all()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             await until(lambda: bool(answers))
             assert provider.status()["receipts"] == {state: 1}
 
@@ -674,7 +615,7 @@ def test_other_deliveries_are_answered_without_their_text(body: bytes, caplog: p
         await peer.take_all()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             assert (await send(provider)).kind is Kind.ACCEPTED
             assert provider.status()["receipts"] == {}
 
@@ -689,7 +630,7 @@ def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Neither password nor text nor full number reaches the log, whatever its level, in clear or in hex."""
 
     async def test() -> None:
-        async with fake_smsc.smsc(take_all) as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(take_all) as fake, gateway(fake.port) as provider:
             await send(provider, "canary 815")
 
     with caplog.at_level(logging.DEBUG):
@@ -716,7 +657,7 @@ def test_close_waits_for_what_is_on_its_way_and_unbinds() -> None:
 
     async def test() -> None:
         async with fake_smsc.smsc(script) as fake:
-            async with gateway(fake) as provider:
+            async with gateway(fake.port) as provider:
                 sending = asyncio.create_task(send(provider))
                 await closing.wait()
             assert (await sending).message_ids == ("late",)
@@ -734,7 +675,7 @@ def test_close_is_bound_by_time() -> None:
 
     async def test() -> None:
         async with fake_smsc.smsc(script) as fake, asyncio.timeout(5):
-            async with gateway(fake, Timing(timeout_s=0.2)) as provider:
+            async with gateway(fake.port, Timing(timeout_s=0.2)) as provider:
                 await until(lambda: states(provider) == ["bound"])
                 sending = asyncio.create_task(send(provider))
                 await asyncio.sleep(0)
@@ -748,7 +689,7 @@ def test_a_closed_gateway_sends_nothing() -> None:
 
     async def test() -> None:
         async with fake_smsc.smsc(take_all) as fake:
-            async with gateway(fake) as provider:
+            async with gateway(fake.port) as provider:
                 await send(provider)
             assert (await send(provider)).kind is Kind.UNSENT
 
@@ -771,7 +712,7 @@ def test_an_abandoned_send_leaves_nothing_behind() -> None:
     cancelled = asyncio.Event()
 
     async def test() -> None:
-        async with fake_smsc.smsc(script) as fake, gateway(fake, Timing(window=1, timeout_s=5)) as provider:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port, Timing(window=1, timeout_s=5)) as provider:
             first, second = (asyncio.create_task(send(provider, text)) for text in ("first", "second"))
             await asyncio.sleep(0)
             second.cancel()
@@ -787,7 +728,7 @@ def test_ipv6() -> None:
     """An IPv6 address works as host."""
 
     async def test() -> None:
-        async with fake_smsc.smsc(take_all, host="::1") as fake, gateway(fake) as provider:
+        async with fake_smsc.smsc(take_all, host="::1") as fake, gateway(fake.port, host="::1") as provider:
             assert (await send(provider)).kind is Kind.ACCEPTED
 
     run(test())
@@ -820,7 +761,7 @@ def test_tls(authority: trustme.CA) -> None:
         tls = server_tls(authority, "127.0.0.1")
         async with (
             fake_smsc.smsc(take_all, tls=tls) as fake,
-            gateway(fake, tls=client_tls(authority)) as provider,
+            gateway(fake.port, tls=client_tls(authority)) as provider,
         ):
             assert (await send(provider)).kind is Kind.ACCEPTED
 
@@ -843,7 +784,7 @@ def test_tls_faults_are_unsent_config(authority: trustme.CA, fault: str) -> None
         tls = None if fault == "no TLS" else server_tls(authority, name)
         trusted = client_tls(trustme.CA() if fault == "unknown authority" else authority)
         script: Callable[[Peer], Awaitable[None]] = plain if fault == "no TLS" else silent
-        async with fake_smsc.smsc(script, tls=tls) as fake, gateway(fake, tls=trusted) as provider:
+        async with fake_smsc.smsc(script, tls=tls) as fake, gateway(fake.port, tls=trusted) as provider:
             outcome = await send(provider, deadline_s=0.3)
             assert (outcome.kind, outcome.reason) == (Kind.UNSENT, Reason.CONFIG)
             assert "TLS" in outcome.detail
