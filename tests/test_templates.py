@@ -182,6 +182,12 @@ def test_escape_is_for_values_alone() -> None:
         ("{{ phone | replace(a, b) }}", [(19, "unknown-name", None), (22, "unknown-name", None)]),
         ("{% for x in otp %}{% endfor %}{{ b }}", [(3, "template-not-allowed", ""), (33, "unknown-name", None)]),
         ("{{ a + b }}", [(3, "unknown-name", None), (3, "template-not-allowed", ""), (7, "unknown-name", None)]),
+        ("{{ a or otp }}", [(3, "unknown-name", None)]),
+        ("{{ otp == a }}", [(3, "template-not-allowed", ""), (10, "unknown-name", None)]),
+        (
+            "{% if a < b %}{% endif %}",
+            [(6, "unknown-name", None), (6, "template-not-allowed", ""), (10, "unknown-name", None)],
+        ),
         ("{phone} {{ a }}", [(0, "single-brace", "did you mean `{{ phone }}`?"), (11, "unknown-name", None)]),
     ],
 )
@@ -281,6 +287,29 @@ def test_what_cannot_be_read(text: str, offset: int, words: str) -> None:
     [found] = faults(text)
     assert (found.offset, found.code) == (offset, "template-syntax")
     assert words in found.message
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["not " * 190 + "otp", "otp" + " | trim" * 95, "otp" + " or otp" * 95, "(" * 20 + "otp" + ")" * 20],
+)
+def test_the_deepest_that_is_allowed(expression: str) -> None:
+    """What is within the limits compiles and renders, also for a caller that stands deep itself."""
+    text = "{% if otp %}" * 19 + f"{{% if {expression} %}}{{{{ otp }}}}{{% endif %}}" + "{% endif %}" * 19
+
+    def deep(levels: int) -> str:
+        return deep(levels - 1) if levels else rendered(text)
+
+    assert deep(100) == "123456"
+
+
+def test_a_caller_that_stands_too_deep() -> None:
+    """Where Python's stack is all but used up, the template has a fault; nothing crashes."""
+
+    def deep(levels: int) -> list[Fault]:
+        return deep(levels - 1) if levels else faults("{% if " + "not " * 190 + "otp %}{% endif %}")
+
+    assert "nested too deeply" in deep(550)[0].message
 
 
 @pytest.mark.parametrize(
@@ -562,7 +591,7 @@ def for_jinja(names: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(sources(), st.fixed_dictionaries(dict.fromkeys(NAMES, VALUES)))
 def test_renders_as_jinja_does(source: str, names: dict[str, str]) -> None:
     """For all that is allowed, our closures give what Jinja's own sandbox gives, whitespace control included."""

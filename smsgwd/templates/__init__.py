@@ -49,11 +49,19 @@ def compile_template(
     _check_characters(source)
     if _TAG.search(source) is None:  # most texts of a gateway file are plain ones
         return _template(text, (source,) if source else ()), _lone_names([(0, source)], scope)
+    try:
+        return _compiled(text, source, scope, escape)
+    except RecursionError:  # the limits of `syntax` are far from it, unless the caller stands very deep
+        raise TemplateError([Fault(0, SYNTAX, "the template is nested too deeply")]) from None
+
+
+def _compiled(
+    text: str, source: str, scope: Scope, escape: Callable[[str], str] | None
+) -> tuple[Template, list[Fault]]:
     syntax = parse(source)
     body = compiler.Compiler(scope, escape)
     pieces = body.body(syntax.body)
-    plain = [(lexeme.offset, lexeme.text) for lexeme in syntax.plain()]
-    warnings = _lone_names(plain, scope)
+    warnings = _lone_names([(lexeme.offset, lexeme.text) for lexeme in syntax.plain()], scope)
     if syntax.faults or body.faults:
         raise TemplateError([*syntax.faults, *body.faults, *warnings])
     return _template(text, pieces), warnings

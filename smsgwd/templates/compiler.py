@@ -226,10 +226,10 @@ class Compiler:
     def comparison(self, node: nodes.Compare) -> _Value:
         """`a == b`, `a != b`, `a in b`, `a not in b`."""
         operand = node.ops[0]
-        if len(node.ops) > 1 or operand.op not in _COMPARISONS:
-            return self._refuse(node, "texts are compared by `==`, `!=`, `in` or `not in`, two at a time")
         left = self._text(node.expr)
         right = self._container(operand.expr) if operand.op in ("in", "notin") else self._text(operand.expr)
+        if len(node.ops) > 1 or operand.op not in _COMPARISONS:
+            return self._refuse(node, "texts are compared by `==`, `!=`, `in` or `not in`, two at a time")
         one, two, compare = left.call, right.call, _COMPARISONS[operand.op]
         return _Value(bool, lambda names: compare(one(names), two(names)), _uses((left, right)))
 
@@ -350,9 +350,11 @@ def _uses(values: Iterable[_Value]) -> frozenset[str]:
     return _NOTHING.union(*(value.uses for value in values))
 
 
-def _common(left: _Value, right: _Value) -> type:
+def _common(left: _Value, right: _Value) -> type | None:
     """`and` and `or` give one of their sides: text if both are, else something that only a condition can use."""
-    return str if (left.kind, right.kind) == (str, str) else bool
+    if None in (left.kind, right.kind):
+        return None
+    return str if left.kind is right.kind is str else bool
 
 
 def _at_most(count: int) -> str:

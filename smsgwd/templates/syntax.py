@@ -236,8 +236,6 @@ def _tree(lexemes: list[Lexeme], carriage_return: str) -> list[nodes.Node]:
         return parser.parse().body
     except TemplateSyntaxError as error:
         raise _not_parsed(lexemes, error.lineno) from None
-    except RecursionError:  # the limits above are far from it, unless we are called from very deep
-        raise _fail(0, "the template is nested too deeply") from None
 
 
 def _tokens(lexemes: list[Lexeme], carriage_return: str) -> Iterator[Token]:
