@@ -26,7 +26,7 @@ from smsgwd.errors import SmsgwdError
 from smsgwd.outcome import Attempt, Kind, Outcome, Reason
 from smsgwd.socket_path import socket_path
 
-_OUTCOME_TYPES = {f"urn:smsgwd:problem:{kind}" for kind in Kind}
+_PROBLEM = "urn:smsgwd:problem:"
 _MAX_ANSWER_OCTETS = 64 << 20  # far above what thousands of gateways need; a bound, so that nothing fills the memory
 _CONNECT_S = 5.0  # a daemon whose queue of connections is full that long takes nothing
 
@@ -49,14 +49,17 @@ class RequestRefused(SmsgwdError):  # noqa: N818 - what happened, not a defect o
     """The daemon refused the request itself; no message was made of it.
 
     `code` is the problem code of the API (`unknown-gateway`, `forbidden`, ...), `status` the HTTP status, `detail` what
-    people should read, `problem` the whole problem document.
+    people should read, `problem` the whole problem document; `retry_after_s` is when the daemon asks to come again.
     """
 
-    def __init__(self, code: str, status: int, detail: str, problem: Mapping[str, Any]) -> None:
+    def __init__(
+        self, code: str, status: int, detail: str, problem: Mapping[str, Any], retry_after_s: float | None = None
+    ) -> None:
         self.code = code
         self.status = status
         self.detail = detail
         self.problem = dict(problem)
+        self.retry_after_s = retry_after_s
         super().__init__(f"{code}: {detail}")
 
 
@@ -149,12 +152,13 @@ class Client:
         )
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         try:
-            document, retry_after_s = self._call("POST", "/v1/messages", request, headers)
-            return replace(_outcome(document), retry_after_s=retry_after_s)
+            return _outcome(self._call("POST", "/v1/messages", request, headers))
         except NoAnswerError as error:
             kind = Kind.UNKNOWN if error.handed_over else Kind.UNSENT
             return Outcome(kind, error.reason, detail=error.detail, gateway=gateway, reference=reference)
         except RequestRefused as refusal:
+            if refusal.code in set(Kind):
+                return replace(_outcome(refusal.problem), retry_after_s=refusal.retry_after_s)
             if refusal.code != "internal":
                 raise
             # A fault inside the daemon: nobody can say how far the message came.
@@ -171,7 +175,10 @@ class Client:
         sender: str | None = None,
         reference: str | None = None,
     ) -> dict[str, Any]:
-        """What would be sent, as `smsgwd render --format json` shows it. Raises RequestRefused, NoAnswerError."""
+        """What would be sent, as `smsgwd render --format json` shows it.
+
+        Raises NoAnswerError, and RequestRefused also for a message that cannot be sent (code `rejected`).
+        """
         request = _members(
             gateway=gateway, to=to, text=text, template=template, vars=vars, sender=sender, reference=reference
         )
@@ -179,8 +186,10 @@ class Client:
 
     def gateways(self) -> list[dict[str, Any]]:
         """Every gateway with its state. Raises RequestRefused, NoAnswerError."""
-        document, _ = self._call("GET", "/v1/gateways")
-        return list(document["gateways"] if isinstance(document, dict) else document)
+        document = self._call("GET", "/v1/gateways")
+        if not isinstance(document, list):
+            raise _not_ours()
+        return document
 
     def gateway(self, name: str) -> dict[str, Any]:
         """One gateway with its state. Raises RequestRefused, NoAnswerError."""
@@ -195,7 +204,7 @@ class Client:
         return self._document("POST", "/v1/reload")
 
     def _document(self, method: str, target: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        document, _ = self._call(method, target, body)
+        document = self._call(method, target, body)
         if not isinstance(document, dict):
             raise _not_ours()
         return document
@@ -206,15 +215,15 @@ class Client:
         target: str,
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> tuple[Any, float | None]:
-        """The JSON of the answer, and its Retry-After in seconds. Raises RequestRefused, NoAnswerError."""
+    ) -> Any:
+        """The JSON of the answer. Raises RequestRefused, NoAnswerError."""
         connection = _Connection(self.path, self.timeout_s)
         try:
             _write(connection, method, target, body, headers or {})
-            status, answer, octets = _read(connection, self.timeout_s)
+            answer, octets = _read(connection, self.timeout_s)
         finally:
             connection.close()
-        return _understood(status, octets), _seconds(answer.getheader("Retry-After"))
+        return _understood(answer, octets)
 
 
 def _members(**members: Any) -> dict[str, Any]:
@@ -246,7 +255,7 @@ def _unreachable(connection: _Connection, error: OSError) -> str:
     return f"{words} ({mend})" if mend else words
 
 
-def _read(connection: _Connection, timeout_s: float) -> tuple[int, HTTPResponse, bytes]:
+def _read(connection: _Connection, timeout_s: float) -> tuple[HTTPResponse, bytes]:
     """The answer. Whatever breaks here, the daemon may have acted on the request."""
     try:
         answer = connection.getresponse()
@@ -258,21 +267,23 @@ def _read(connection: _Connection, timeout_s: float) -> tuple[int, HTTPResponse,
     except (OSError, HTTPException) as error:
         detail = "the connection to the daemon broke before its answer was complete"
         raise NoAnswerError(Reason.UNREACHABLE, detail, handed_over=True) from error
-    return answer.status, answer, octets
+    return answer, octets
 
 
-def _understood(status: int, octets: bytes) -> Any:
-    """The JSON of an answer that is none of a refused request: data, or an outcome. Raises RequestRefused."""
+def _understood(answer: HTTPResponse, octets: bytes) -> Any:
+    """The JSON of an answer. Raises RequestRefused for a problem document."""
     try:
         document = json.loads(octets)
     except (ValueError, RecursionError):
         raise _not_ours() from None
-    if status < 300 or (isinstance(document, dict) and document.get("type") in _OUTCOME_TYPES):
+    if answer.status == 200:
         return document
-    if not isinstance(document, dict):
+    kind = document.get("type") if isinstance(document, dict) else None
+    if not isinstance(kind, str) or not kind.startswith(_PROBLEM):
         raise _not_ours()
-    code = str(document.get("type", "")).removeprefix("urn:smsgwd:problem:")
-    raise RequestRefused(code, status, str(document.get("detail") or document.get("title") or status), document)
+    detail = str(document.get("detail") or document.get("title", ""))
+    retry_after_s = _seconds(answer.getheader("Retry-After"))
+    raise RequestRefused(kind.removeprefix(_PROBLEM), answer.status, detail, document, retry_after_s)
 
 
 def _not_ours() -> NoAnswerError:

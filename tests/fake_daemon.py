@@ -3,12 +3,12 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-Behaviour = Callable[[socket.socket], None]
+Behaviour = Callable[[socket.socket, bytes], None]  # what it does with a connection, and with the request it read
 
 OUTCOME: dict[str, Any] = {
     "outcome": "accepted",
@@ -40,6 +40,7 @@ class FakeDaemon:
         self._listener.bind(self.path)
         self._listener.listen()
         self._open: list[socket.socket] = []
+        self._asked = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -50,8 +51,15 @@ class FakeDaemon:
             except OSError:  # closed: the test is over
                 return
             self._open.append(connection)
-            self.requests.append(read_request(connection))
-            self._behaviour(connection)
+            request = read_request(connection)
+            self.requests.append(request)
+            self._asked.set()
+            self._behaviour(connection, request)
+
+    def wait_for_request(self) -> None:
+        """Returns when the first request was read."""
+        if not self._asked.wait(30):
+            raise TimeoutError("no request came")
 
     @property
     def bodies(self) -> list[Any]:
@@ -93,14 +101,14 @@ def whole_answer(status: int, body: bytes, *headers: str) -> bytes:
 def saying(octets: bytes) -> Behaviour:
     """Writes these octets and ends the connection."""
 
-    def behave(connection: socket.socket) -> None:
+    def behave(connection: socket.socket, request: bytes) -> None:
         connection.sendall(octets)
         connection.close()
 
     return behave
 
 
-def silent(connection: socket.socket) -> None:
+def silent(connection: socket.socket, request: bytes) -> None:
     """Reads the request and says nothing; the connection stays open."""
 
 
@@ -113,7 +121,7 @@ def problem(code: str, status: int, detail: str, **members: Any) -> Behaviour:
 def dripping(octets: bytes, pause_s: float, over: threading.Event) -> Behaviour:
     """Writes one octet after the other, with a pause before each, until the peer leaves or the test is over."""
 
-    def behave(connection: socket.socket) -> None:
+    def behave(connection: socket.socket, request: bytes) -> None:
         for octet in octets:
             if over.wait(pause_s):
                 return
@@ -121,6 +129,25 @@ def dripping(octets: bytes, pause_s: float, over: threading.Event) -> Behaviour:
                 connection.sendall(bytes([octet]))
             except OSError:
                 return
+
+    return behave
+
+
+def by_target(behaviours: Mapping[str, Behaviour]) -> Behaviour:
+    """Behaves as the request's target asks for."""
+
+    def behave(connection: socket.socket, request: bytes) -> None:
+        behaviours[request.split()[1].decode()](connection, request)
+
+    return behave
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """Behaves one way after the other."""
+    turns = iter(behaviours)
+
+    def behave(connection: socket.socket, request: bytes) -> None:
+        next(turns)(connection, request)
 
     return behave
 

@@ -226,8 +226,25 @@ def test_documents(tmp_path: Path, call: Callable[[Client], Any], line: bytes) -
 
 def test_gateways(tmp_path: Path) -> None:
     """The gateways are a list."""
-    with fake_daemon(tmp_path / "s", answering(200, {"gateways": [{"name": "a"}]})) as daemon:
+    with fake_daemon(tmp_path / "s", answering(200, [{"name": "a"}])) as daemon:
         assert Client(daemon.path).gateways() == [{"name": "a"}]
+
+
+def test_render_of_a_rejected_message(tmp_path: Path) -> None:
+    """A message that cannot be sent has no rendering: it is refused, in the outcome's words."""
+    with (
+        fake_daemon(tmp_path / "s", problem("rejected", 422, "the text is empty", reason="content")) as daemon,
+        pytest.raises(RequestRefused, match="rejected: the text is empty") as caught,
+    ):
+        Client(daemon.path).render(gateway="x", to="1", text="y")
+    assert caught.value.problem["reason"] == "content"
+
+
+@pytest.mark.parametrize("document", [{"digest": "d"}, "text"])
+def test_gateways_of_somebody_else(tmp_path: Path, document: Any) -> None:
+    """What is no list is no answer."""
+    with fake_daemon(tmp_path / "s", answering(200, document)) as daemon, pytest.raises(NoAnswerError):
+        Client(daemon.path).gateways()
 
 
 @pytest.mark.parametrize("call", [call for _, call, _ in CALLS], ids=[name for name, _, _ in CALLS])

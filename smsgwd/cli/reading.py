@@ -1,0 +1,96 @@
+"""Reads a configuration as the daemon would, for the verbs that do without a daemon."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from smsgwd.cli.terminal import Failure
+from smsgwd.compile import compile_gateway, compile_site
+from smsgwd.errors import Problem
+from smsgwd.files import GATEWAYS, ConfigFile, Look, look, read_paths
+from smsgwd.load import Source, load
+from smsgwd.providers._base import Site
+from smsgwd.registry import Entry, Gateway, Registry, SiteConfig, State
+
+
+@dataclass(slots=True)
+class Reading:
+    """Files that were compiled, and all that was found in them. `resolve`: the secrets are read, too."""
+
+    directory: Path  # the configuration directory: what relative paths count from
+    resolve: bool = False
+    config: SiteConfig | None = None
+    sources: dict[str, Source] = field(default_factory=dict)  # by the names that findings give them
+    problems: list[Problem] = field(default_factory=list)
+
+    def read_site(self, file: ConfigFile) -> None:
+        """Compile smsgwd.yaml."""
+        self.config, problems = compile_site(self._load(file), self.directory, resolve=self.resolve)
+        self.problems += problems
+
+    def read_gateway(self, file: ConfigFile) -> Gateway | None:
+        """Compile a gateway file, for the site that was read before; None when it does not compile."""
+        site = Site(self.directory) if self.config is None else self.config.site
+        gateway, problems = compile_gateway(file.name, self._load(file), site, resolve=self.resolve)
+        self.problems += problems
+        return gateway
+
+    def _load(self, file: ConfigFile) -> Source:
+        source = self.sources[file.file] = load(file.data, file.file)
+        return source
+
+    @property
+    def found(self) -> tuple[Problem, ...]:
+        """The findings, each once, ordered by place."""
+        return tuple(sorted(set(self.problems), key=lambda problem: problem.sort_key))
+
+
+def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Reading, int]:
+    """Compile what these paths name, or the configuration directory; also tells how many files were looked at."""
+    seen = read_paths(paths) if paths else look(config)
+    reading = Reading(config, resolve)
+    _read_site(reading, seen, config)
+    for file in seen.gateways:
+        reading.read_gateway(file)
+    reading.problems += seen.problems
+    return reading, len({file.file for file in (*seen.sites, *seen.gateways)} | {fault.file for fault in seen.problems})
+
+
+def _read_site(reading: Reading, seen: Look, config: Path) -> None:
+    """The smsgwd.yaml of the configuration is what gateways refer to; it is told about only if it was asked for."""
+    for file in seen.sites:
+        reading.read_site(file)
+    beside = look(config).site if not seen.sites else None
+    if beside is not None:
+        quiet = Reading(config, reading.resolve)
+        quiet.read_site(beside)
+        reading.config = quiet.config
+
+
+def registry_of(config: Path, name: str) -> tuple[Registry, Reading]:
+    """The configuration with one gateway, compiled without secrets; it is missing where its file has errors.
+
+    Raises Failure when there is no such configuration or gateway.
+    """
+    seen = look(config)
+    if not seen.present:
+        raise Failure("; ".join(f"{problem.file}: {problem.message}" for problem in seen.problems))
+    reading = Reading(config)
+    if seen.site:
+        reading.read_site(seen.site)
+    gateway = None
+    for file in seen.gateways:
+        if file.name == name:
+            gateway = reading.read_gateway(file)
+    reading.problems += [fault.problem for fault in seen.faults if fault.name in (name, "")]
+    if gateway is None and not reading.problems:
+        raise Failure(_no_gateway(seen, config, name))
+    entries = [] if gateway is None else [Entry(name, State.OK, gateway)]
+    return Registry.of(entries, reading.config or SiteConfig()), reading
+
+
+def _no_gateway(seen: Look, config: Path, name: str) -> str:
+    close = get_close_matches(name, [file.name for file in seen.gateways], 1)
+    mend = f"; did you mean {close[0]}?" if close else ""
+    return f"there is no gateway {name!r} in {config / GATEWAYS}{mend}"

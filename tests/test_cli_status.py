@@ -1,0 +1,112 @@
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import CHECKOUT, TIMEOUT_S, environment, python, run
+from fake_daemon import Behaviour, answering, by_target, fake_daemon, problem, saying
+
+from smsgwd.cli.status import _span
+
+PROBLEM = {
+    "file": "gateways.d/x.yaml",
+    "line": 7,
+    "column": 22,
+    "code": "unknown-key",
+    "severity": "error",
+    "message": "unknown key `\x1b`",
+    "hint": "",
+    "pointer": "/x",
+}
+STATUS: dict[str, Any] = {
+    "digest": "sha256:11",
+    "generation": 4,
+    "version": "0.1.0",
+    "uptime": 3725.5,
+    "gateways": {"ok": 1, "stale": 1, "rejected": 0, "disabled": 0},
+    "problems": [PROBLEM],
+}
+LAST = {"outcome": "unsent", "reason": "throttled", "at": "2026-11-22T09:00:00Z", "elapsed": 0.1}
+GATEWAYS: list[dict[str, Any]] = [
+    {"name": "console", "provider": "console", "state": "ok", "problems": [], "digest": "d", "last": None},
+    {"name": "x", "provider": "http", "state": "stale", "problems": [PROBLEM], "digest": "d", "last": LAST},
+]
+WELL = by_target({"/v1/status": answering(200, STATUS), "/v1/gateways": answering(200, GATEWAYS)})
+
+
+def test_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The status: the daemon, a line for each gateway with its last outcome, every finding in one line."""
+    with fake_daemon(tmp_path / "s", WELL) as daemon:
+        done = run(capsys, "status", "--socket", daemon.path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "smsgwd 0.1.0, up 1 h 2 min, generation 4",
+        "digest sha256:11",
+        "gateways: 1 ok, 1 stale",
+        "",
+        "  console  console  ok",
+        "  x        http     stale  last: unsent (throttled) 2026-11-22T09:00:00Z",
+        "",
+        "gateways.d/x.yaml:7:22: error[unknown-key]: unknown key `\\x1b`",
+    ]
+
+
+def test_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """--json is what the daemon answers."""
+    with fake_daemon(tmp_path / "s", WELL) as daemon:
+        done = run(capsys, "status", "--json", "--socket", daemon.path)
+    assert json.loads(done.out) == STATUS
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        (problem("forbidden", 403, "you may not"), "refused (forbidden): you may not"),
+        (saying(b""), "the connection to the daemon broke"),
+        (answering(200, {"hello": 1}), "what answers on this socket is not smsgwd"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["status", "reload"])
+def test_no_status(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: str, behaviour: Behaviour, words: str
+) -> None:
+    """A daemon that does not answer, or will not, is told; exit code 1."""
+    with fake_daemon(tmp_path / "s", behaviour) as daemon:
+        done = run(capsys, verb, "--socket", daemon.path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"smsgwd: {words}")
+
+
+def test_nobody(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Without a daemon the path that was tried is told; exit code 1."""
+    done = run(capsys, "status", "--socket", str(tmp_path / "s"))
+    assert (done.code, done.out) == (1, "")
+    assert str(tmp_path / "s") in done.err
+
+
+def test_watch(tmp_path: Path) -> None:
+    """--watch goes on, one document on a line, until its reader has enough."""
+    with fake_daemon(tmp_path / "s", WELL) as daemon:
+        watching = subprocess.Popen(
+            python("-m", "smsgwd", "status", "--watch", "--json", "--socket", daemon.path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=CHECKOUT,
+            env=environment(),
+        )
+        assert watching.stdout is not None
+        lines = [watching.stdout.readline() for _ in range(2)]
+        watching.stdout.close()
+        _, err = watching.communicate(timeout=TIMEOUT_S)
+    assert [json.loads(line) for line in lines] == [STATUS, STATUS]
+    assert (watching.returncode, err) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3725, "1 h 2 min"), (90_000, "1 d 1 h"), (86_405, "1 d 5 s")],
+)
+def test_span(seconds: float, words: str) -> None:
+    """A span is said in its two largest units."""
+    assert _span(seconds) == words
