@@ -33,6 +33,7 @@ __all__ = [
     "compile_template",
 ]
 
+MAX_SOURCE = 100_000  # characters: ten times of what a template may render to, comments and conditions included
 _TAG = re.compile(r"\{[{%#]")
 _SINGLE_BRACES = re.compile(r"\{ ?([A-Za-z_][A-Za-z0-9_.]*) ?\}")
 
@@ -46,7 +47,7 @@ def compile_template(
     Raises TemplateError with all faults, errors and warnings.
     """
     source = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
-    _check_characters(source)
+    _check_source(source)
     if _TAG.search(source) is None:  # most texts of a gateway file are plain ones
         return _template(text, (source,) if source else ()), _lone_names([(0, source)], scope)
     try:
@@ -73,7 +74,9 @@ def _template(text: str, pieces: tuple[str | Expression, ...]) -> Template:
     return Template(text, uses, constant, pieces, compiler.join(pieces))
 
 
-def _check_characters(source: str) -> None:
+def _check_source(source: str) -> None:
+    if len(source) > MAX_SOURCE:
+        raise TemplateError([Fault(MAX_SOURCE, SYNTAX, f"a template is longer than {MAX_SOURCE:,} characters")])
     try:
         source.encode()
     except UnicodeEncodeError as error:
