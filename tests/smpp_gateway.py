@@ -1,7 +1,6 @@
 """A provider `smpp` for a test's SMSC, and sending as the sender does."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from smsgwd.errors import SubmitError
 from smsgwd.message import Message, Recipient
 from smsgwd.outcome import Kind, Outcome
+from smsgwd.providers._http.tls import Tls
 from smsgwd.providers.smpp import address
 from smsgwd.providers.smpp.parts import Style
 from smsgwd.providers.smpp.provider import SmppProvider
@@ -41,7 +41,7 @@ async def gateway(
     *,
     host: str = "127.0.0.1",
     password: str = PASSWORD,
-    tls: ssl.SSLContext | None = None,
+    tls: Tls | None = None,
 ) -> AsyncIterator[SmppProvider]:
     """A provider that binds there, closed at the end."""
     account = Account(host, port, "smsgwd", Secret(password), tls=tls)

@@ -13,6 +13,7 @@ from fake_smsc import DELIVER, ENQUIRE, NACK, RESPONSE, SUBMIT, UNBIND, Peer, ta
 from smpp_gateway import NUMBER, PASSWORD, gateway, run, send, states, until
 
 from smsgwd.outcome import Kind, Reason
+from smsgwd.providers._http.tls import Tls
 from smsgwd.providers.smpp.smsc import Timing
 
 
@@ -274,6 +275,19 @@ def test_the_deadline_ends_the_wait_for_an_answer() -> None:
             assert (sent.kind, sent.reason) == (Kind.UNKNOWN, Reason.TIMEOUT)
             assert (queued.kind, queued.reason) == (Kind.UNSENT, Reason.TIMEOUT)
             fake.peers[0].drop()
+
+    run(test())
+
+
+def test_after_the_deadline_nothing_is_sent() -> None:
+    """A message whose deadline is over is unsent, although the window has room."""
+
+    async def test() -> None:
+        async with fake_smsc.smsc(take_all) as fake, gateway(fake.port) as provider:
+            await send(provider)
+            outcome = await send(provider, deadline_s=0)
+            assert (outcome.kind, outcome.reason) == (Kind.UNSENT, Reason.TIMEOUT)
+            assert (await send(provider)).message_ids == ("all-2",)
 
     run(test())
 
@@ -747,21 +761,22 @@ def server_tls(authority: trustme.CA, name: str) -> ssl.SSLContext:
     return context
 
 
-def client_tls(authority: trustme.CA) -> ssl.SSLContext:
-    """A client's context that trusts the authority."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
+@pytest.fixture(scope="module")
+def trusting(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """TLS settings that trust the authority."""
+    file = tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    return Tls(ca_file=file)
 
 
-def test_tls(authority: trustme.CA) -> None:
+def test_tls(authority: trustme.CA, trusting: Tls) -> None:
     """Over TLS the server's certificate is verified for the host; a right one works."""
 
     async def test() -> None:
         tls = server_tls(authority, "127.0.0.1")
         async with (
             fake_smsc.smsc(take_all, tls=tls) as fake,
-            gateway(fake.port, tls=client_tls(authority)) as provider,
+            gateway(fake.port, tls=trusting) as provider,
         ):
             assert (await send(provider)).kind is Kind.ACCEPTED
 
@@ -769,7 +784,7 @@ def test_tls(authority: trustme.CA) -> None:
 
 
 @pytest.mark.parametrize("fault", ["wrong name", "unknown authority", "no TLS"])
-def test_tls_faults_are_unsent_config(authority: trustme.CA, fault: str) -> None:
+def test_tls_faults_are_unsent_config(authority: trustme.CA, trusting: Tls, fault: str) -> None:
     """A certificate of another name or an unknown authority, or none at all: unsent/config, and no password leaves."""
 
     async def silent(peer: Peer) -> None:
@@ -782,7 +797,7 @@ def test_tls_faults_are_unsent_config(authority: trustme.CA, fault: str) -> None
     async def test() -> None:
         name = "smsc.invalid" if fault == "wrong name" else "127.0.0.1"
         tls = None if fault == "no TLS" else server_tls(authority, name)
-        trusted = client_tls(trustme.CA() if fault == "unknown authority" else authority)
+        trusted = Tls() if fault == "unknown authority" else trusting
         script: Callable[[Peer], Awaitable[None]] = plain if fault == "no TLS" else silent
         async with fake_smsc.smsc(script, tls=tls) as fake, gateway(fake.port, tls=trusted) as provider:
             outcome = await send(provider, deadline_s=0.3)

@@ -1,13 +1,12 @@
 """Settings of a gateway file made into a provider; every fault is told with its place."""
 
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
 from smsgwd import segments
-from smsgwd.errors import Severity
 from smsgwd.providers._base import Bench, Path_
-from smsgwd.providers._http.tls import Tls, TlsFileError
+from smsgwd.providers._http.settings import read_tls
+from smsgwd.providers._http.tls import Tls
 from smsgwd.providers.smpp import address
 from smsgwd.providers.smpp.parts import Style
 from smsgwd.providers.smpp.provider import SmppProvider
@@ -15,14 +14,14 @@ from smsgwd.providers.smpp.smsc import Account, Timing
 from smsgwd.secret import Secret
 from smsgwd.units import parse_duration
 
-_PORT = 2775  # registered for SMPP
+_PORT, _TLS_PORT = 2775, 3550  # registered as smpp and ssmpp
 _LONGEST = {"system_id": 15, "password": 8, "system_type": 12, "service_type": 5}  # octets, SMPP 4.1.1 and 4.4.1
 _LONGEST_VALIDITY_S = 31 * 86400  # a month has no fixed length: relative times are given in days and less
 
 
 def build(settings: Mapping[str, Any], bench: Bench) -> SmppProvider:
     """The provider of these settings. Opens no connection."""
-    _judge_sender(bench, settings)
+    _judge_sender(bench)
     return SmppProvider(
         name=bench.name,
         account=_account(settings, bench),
@@ -34,15 +33,15 @@ def build(settings: Mapping[str, Any], bench: Bench) -> SmppProvider:
 
 
 def _account(settings: Mapping[str, Any], bench: Bench) -> Account:
-    host = _fixed("host", settings, bench)
+    tls = _tls(settings.get("tls", False), bench)
     return Account(
-        host=host.removeprefix("[").removesuffix("]"),  # an IPv6 address may be written as in a URL
-        port=settings.get("port", _PORT),
+        host=settings["host"].removeprefix("[").removesuffix("]"),  # an IPv6 address may be written as in a URL
+        port=settings.get("port", _PORT if tls is None else _TLS_PORT),
         system_id=_fixed("system_id", settings, bench),
         password=Secret(_fixed("password", settings, bench)),
         system_type=_fixed("system_type", settings, bench),
         mode=settings.get("bind", "transceiver"),
-        tls=_tls(settings.get("tls", False), bench),
+        tls=tls,
     )
 
 
@@ -71,17 +70,9 @@ def _judge(key: str, text: str, at: Path_, bench: Bench) -> None:
         bench.problem(at, "too-long", f"`{key}` is longer than {limit} octets, the limit of SMPP", hint)
 
 
-def _judge_sender(bench: Bench, settings: Mapping[str, Any]) -> None:
+def _judge_sender(bench: Bench) -> None:
     if fault := address.address_fault(bench.sender):
         bench.problem(("sender",), "bad-sender", f"the sender {fault}")
-    elif not bench.sender and settings.get("source"):
-        bench.problem(
-            ("settings", "source"),
-            "no-sender",
-            "TON and NPI of a sender, but the gateway has none",
-            "give `sender`, or leave `source` out: the SMSC then uses the account's own",
-            severity=Severity.WARNING,
-        )
 
 
 def _timing(settings: Mapping[str, Any], bench: Bench) -> Timing:
@@ -135,16 +126,7 @@ def relative_time(seconds: int) -> str:
     return f"0000{day:02}{hour:02}{minute:02}{second:02}000R"
 
 
-def _tls(settings: Mapping[str, Any] | bool, bench: Bench) -> ssl.SSLContext | None:
+def _tls(settings: Mapping[str, Any] | bool, bench: Bench) -> Tls | None:
     if settings is False:
         return None
-    given: Mapping[str, Any] = {} if settings is True else settings
-    files = {key: bench.path(given[key]) for key in ("ca_file", "client_cert", "client_key") if key in given}
-    tls = Tls(verify=given.get("verify", True), **files)
-    if tls.needs_files and not bench.resolved:
-        return None
-    try:
-        return tls.context
-    except TlsFileError as error:
-        bench.problem(("settings", "tls", error.key), "bad-file", str(error))
-        return None
+    return read_tls(bench, {} if settings is True else settings, ("settings", "tls"))

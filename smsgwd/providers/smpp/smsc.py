@@ -13,6 +13,7 @@ from typing import Any
 from smsgwd.errors import SubmitError
 from smsgwd.outcome import Reason
 from smsgwd.privacy import mask_number
+from smsgwd.providers._http.tls import Tls
 from smsgwd.providers.smpp import pdu, status
 from smsgwd.providers.smpp.pdu import Command, Frame
 from smsgwd.providers.smpp.receipts import receipt
@@ -38,7 +39,7 @@ class Account:
     password: Secret
     system_type: str = ""
     mode: str = "transceiver"  # or transmitter
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ class Bind:
             lambda: Session(self._smsc.delivered, self._changed),
             account.host,
             account.port,
-            ssl=account.tls,
+            ssl=account.tls.context if account.tls else None,
             server_hostname=account.host if account.tls else None,
         )
         try:
@@ -289,6 +290,8 @@ class Smsc:
 
         Raises SubmitError when there is none before the deadline.
         """
+        if deadline.passed:
+            raise SubmitError(Reason.TIMEOUT, "the deadline came before it could be sent", handed_over=False)
         item = Item(body, asyncio.get_running_loop().create_future())
         self.queue.put(item)
         if self._turned_away:
