@@ -75,6 +75,13 @@ class Connection(web.RequestHandler):
             self._allow(self._limits.request_s)
         super().data_received(data)
 
+    def eof_received(self) -> bool:  # type: ignore[override] # aiohttp says None: it never keeps a connection open
+        """The client has said all that it has to say. A complete request still gets its answer (`nc -N`, shutdown)."""
+        idle = self._waiter is not None and not self._waiter.done()
+        unfinished = self._answering and self._timer is not None
+        self.close()
+        return not idle and not unfinished
+
     def request_begins(self) -> None:
         """The header is there. One that was already waiting behind another request gets its own time for the body."""
         self._answering = True

@@ -1,0 +1,82 @@
+"""The server on a socket of its own, over a provider whose answers a test decides."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gated_provider
+from aiohttp import web
+
+from smsgwd.idempotency import Idempotency
+from smsgwd.metrics import Metrics
+from smsgwd.registry import Registry, SiteConfig, SocketSettings
+from smsgwd.server.access import look_up
+from smsgwd.server.api import Api
+from smsgwd.server.connection import Doors, Limits
+from smsgwd.server.listen import open_listener
+from smsgwd.server.sends import Sends
+
+
+@dataclass
+class Configuration:
+    """A configuration that does not change."""
+
+    registry: Registry
+    healthy: bool = False
+    last_success_at: float = 1_700_000_000.0
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """A reload that found nothing new."""
+
+    digest: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the contract wants it."""
+        return {"digest": self.digest, "generation": 1, "added": [], "changed": [], "removed": [], "problems": []}
+
+
+@dataclass
+class Served:
+    """What serves, for a test to look at."""
+
+    path: Path
+    api: Api
+    sends: Sends
+    doors: Doors
+    configuration: Configuration
+    provider: gated_provider.Gated
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, limits: Limits | None = None, config: SiteConfig | None = None
+) -> AsyncIterator[Served]:
+    """Serve at `folder`/smsgwd.sock while the block runs."""
+    limits = limits or Limits()
+    provider = gated_provider.Gated()
+    configuration = Configuration(gated_provider.registry(provider, config))
+    metrics = Metrics(configuration)
+    sends = Sends(configuration, metrics, Idempotency(), limits.in_flight)
+
+    async def reload() -> Reloaded:
+        return Reloaded(configuration.registry.digest)
+
+    api = Api(configuration, sends, metrics, reload)
+    api.access = look_up(configuration.registry.config.access)
+    doors = Doors(api.serve, limits)
+    runner = web.ServerRunner(doors, shutdown_timeout=0.1)
+    await runner.setup()
+    listener = open_listener(folder / "smsgwd.sock", SocketSettings(mode=0o666))
+    await web.SockSite(runner, listener.socket).start()
+    try:
+        yield Served(folder / "smsgwd.sock", api, sends, doors, configuration, provider)
+    finally:
+        provider.gate.set()
+        async with asyncio.timeout(10):
+            await sends.drain()
+            await runner.cleanup()
