@@ -52,6 +52,7 @@ class Message:
         """What the templates of `settings` see, by the names that they are compiled for."""
         names = {
             "phone": self.to.phone,
+            "phone.e164": self.to.e164 or "",  # no template can name it: what the number filters read `phone` from
             "message": self.text,
             "otp": self.text,
             "sender": self.sender,

@@ -234,7 +234,7 @@ def _scrubbed(outcome: Outcome, ready: Ready) -> Outcome:
     quote = scrub(outcome.quote, hidden=hidden, secrets=secrets)
     return replace(
         outcome,
-        detail=f"{outcome.detail}: {quote}" if quote else outcome.detail,
+        detail=": ".join(filter(None, (outcome.detail, quote))),
         quote="",
         message_ids=tuple(hide_secrets(one, secrets) for one in outcome.message_ids),
     )
