@@ -17,7 +17,7 @@ from smsgwd.idempotency import check_key
 from smsgwd.message import SendRequest
 from smsgwd.metrics import CONTENT_TYPE, Metrics, Served
 from smsgwd.outcome import Kind, Outcome
-from smsgwd.registry import Entry, digest_of
+from smsgwd.registry import Entry, Registry, digest_of
 from smsgwd.server.access import RELOAD, SEND, STATUS, Access, Peer
 from smsgwd.server.body import parse_object, read_body
 from smsgwd.server.connection import Connection
@@ -130,17 +130,18 @@ class Api:
         return answer(self._shown(self._served.registry.entry(call.name)))
 
     async def get_status(self, call: Call) -> web.Response:
-        """How the daemon stands."""
+        """How the daemon stands: counts and problems of the gateways that the caller may see."""
         self.access.require(call.peer, STATUS)
-        registry = self._served.registry
+        registry, visible = self._served.registry, self._visible(call.peer)
+        shown = registry if len(visible) == len(registry.entries) else Registry.of(visible, registry.config)
         return answer(
             {
                 "digest": registry.digest,
                 "generation": registry.generation,
                 "version": __version__,
                 "uptime": round(time.monotonic() - self._started, 3),
-                "gateways": registry.counts(),
-                "problems": [problem.as_dict() for problem in registry.problems],
+                "gateways": shown.counts(),
+                "problems": [problem.as_dict() for problem in shown.problems],
             }
         )
 

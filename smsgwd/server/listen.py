@@ -23,11 +23,11 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket; `path` and `identity` (device, inode) are known only of one that we opened ourselves."""
+    """A listening socket; `path` and `identity` of its file are known only of one that we opened ourselves."""
 
     socket: socket.socket
     path: Path | None = None
-    identity: tuple[int, int] | None = None
+    identity: tuple[int, int, int] | None = None
 
     def remove(self) -> None:
         """Take the socket's file away, unless it is somebody else's by now."""
@@ -129,6 +129,7 @@ def _give_to(path: Path, group: int, *, wanted: bool) -> None:
         raise ListenError(f"{path}: only root or a member can give it to the group {group} (socket.group)") from None
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> tuple[int, int, int]:
+    """Device, inode and time of birth: the number of an inode is given away again at once."""
     status = path.lstat()
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mtime_ns

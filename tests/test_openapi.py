@@ -1,0 +1,167 @@
+import asyncio
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from served import serving
+from socket_client import Response, call
+
+from smsgwd.errors import RequestError
+from smsgwd.outcome import Kind, Outcome, Reason
+from smsgwd.server.api import DOCUMENT, ROUTES
+from smsgwd.server.messages import KEYS, read_message
+from smsgwd.server.problems import PROBLEMS
+
+API: dict[str, Any] = json.loads(DOCUMENT.read_bytes())
+MESSAGE = {"gateway": "gated", "to": "+491701234567", "text": "hi"}
+
+
+def validator(schema: Any) -> Draft202012Validator:
+    """The validator of a schema inside the document."""
+    return Draft202012Validator({**schema, "components": API["components"]})
+
+
+def test_the_document_is_openapi() -> None:
+    """OpenAPI 3.1, valid by itself."""
+    assert API["openapi"].startswith("3.1.")
+    validate(API)
+
+
+def test_the_document_has_the_routes_that_there_are() -> None:
+    """What is described answers, and what answers is described."""
+    described = {(method.upper(), path) for path, methods in API["paths"].items() for method in methods}
+    assert described == {(route.method, route.path) for route in ROUTES}
+
+
+def test_the_document_is_what_is_served(tmp_path: Path) -> None:
+    """/openapi.json is the file, as JSON."""
+    response = answered(tmp_path, "GET", "/openapi.json")
+    assert response.headers["content-type"] == "application/json"
+    assert response.body == DOCUMENT.read_bytes()
+
+
+def test_every_schema_is_used_and_described() -> None:
+    """No schema without a reader, no property without a type or a word."""
+    text = json.dumps(API)
+    for name, schema in API["components"]["schemas"].items():
+        assert f'"#/components/schemas/{name}"' in text, name
+        assert schema["description"], name
+
+
+def test_the_words_of_the_document_are_those_of_the_code() -> None:
+    """Outcomes, reasons, keys of a message and of an outcome are the same in both."""
+    schemas = API["components"]["schemas"]
+    outcome = schemas["Outcome"]["properties"]
+    assert outcome["outcome"]["enum"] == [str(kind) for kind in Kind]
+    assert outcome["reason"]["enum"] == [*map(str, Reason), None]
+    assert list(outcome) == list(Outcome(Kind.ACCEPTED).as_dict())
+    assert set(schemas["Message"]["properties"]) == KEYS
+
+
+def answered(folder: Path, method: str, target: str, body: Any = None) -> Response:
+    """The answer to one request."""
+
+    async def scenario() -> Response:
+        async with serving(folder) as served:
+            return await call(served.path, method, target, body)
+
+    return asyncio.run(scenario())
+
+
+def check_answer(method: str, path: str, response: Response) -> None:
+    """The answer is one of those described for this call: status, content type, body and headers."""
+    responses = API["paths"][path][method.lower()]["responses"]
+    described = responses.get(str(response.status), responses["default"])
+    kind = response.headers["content-type"].partition(";")[0]
+    content: Any = response.json() if kind.endswith("json") else response.body.decode()
+    validator(described["content"][kind]["schema"]).validate(content)
+    for name in response.headers.keys() & {"retry-after"}:
+        assert name in {header.lower() for header in described.get("headers", {})} or "default" in responses
+        assert int(response.headers[name]) >= 1
+    if kind == "application/problem+json":
+        assert content["status"] == response.status
+        code = content["type"].removeprefix("urn:smsgwd:problem:")
+        assert code in [str(kind) for kind in Kind] or PROBLEMS[code] == (response.status, content["title"])
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_call_answers_as_described(tmp_path: Path, route: Any) -> None:
+    """Real answers to a good request fit their schemas."""
+    body = MESSAGE if "requestBody" in API["paths"][route.path][route.method.lower()] else None
+    response = answered(tmp_path, route.method, route.path.replace("{name}", "gated"), body)
+    assert response.status == 200
+    check_answer(route.method, route.path, response)
+
+
+@pytest.mark.parametrize(
+    ("members", "status"),
+    [
+        ({"text": "rejected"}, 422),
+        ({"text": "unsent"}, 503),
+        ({"text": "limit"}, 429),
+        ({"text": "unknown"}, 504),
+        ({"gateway": "off"}, 503),
+        ({"gateway": "broken"}, 503),
+        ({"gateway": "nobody"}, 404),
+        ({"more": 1}, 400),
+        ({"text": "x" * 70_000}, 413),
+    ],
+)
+def test_every_problem_answers_as_described(tmp_path: Path, members: dict[str, Any], status: int) -> None:
+    """Real answers to what goes wrong fit their schemas, with a status that is in the document."""
+    response = answered(tmp_path, "POST", "/v1/messages", {**MESSAGE, **members})
+    assert response.status == status
+    assert str(status) in API["paths"]["/v1/messages"]["post"]["responses"]
+    check_answer("POST", "/v1/messages", response)
+
+
+def test_an_unknown_gateway_answers_as_described(tmp_path: Path) -> None:
+    """The answer for a gateway that is not there fits its schema."""
+    check_answer("GET", "/v1/gateways/{name}", answered(tmp_path, "GET", "/v1/gateways/nobody"))
+
+
+VALUES: dict[str, list[Any]] = {
+    "gateway": ["g", 1],
+    "to": ["+49", None],
+    "text": ["", "hi", []],
+    "template": ["t", False],
+    "vars": [{}, {"code": "1"}, {"code": 1}, [], "x"],
+    "sender": ["ACME", {}],
+    "reference": ["r", 2],
+    "deadline": ["1s", "500ms", "0s", "1", "", "1000000000000s", "1d", 5],
+    "more": ["x"],
+}
+
+
+def bodies() -> list[dict[str, Any]]:
+    """Messages with each key missing, right and wrong, and each pair of keys so."""
+    whole: list[dict[str, Any]] = [
+        {"gateway": "g", "to": "1", "text": "hi"},
+        {"gateway": "g", "to": "1", "template": "t", "vars": {"code": "1"}},
+    ]
+    found = list(whole)
+    for base, (first, second) in itertools.product(whole, itertools.combinations(VALUES, 2)):
+        for one, other in itertools.product(VALUES[first], VALUES[second]):
+            found.append({**base, first: one, second: other})
+        left = {key: value for key, value in base.items() if key not in (first, second)}
+        found += [left, *({**left, first: one} for one in VALUES[first])]
+    return found
+
+
+def test_the_code_takes_what_the_schema_takes() -> None:
+    """The hand-written check and the schema of a message agree on every body of a thousand."""
+    schema = validator(API["components"]["schemas"]["Message"])
+    wrong = []
+    for body in bodies():
+        try:
+            read_message(body)
+            taken = True
+        except RequestError:
+            taken = False
+        if taken is not schema.is_valid(body):
+            wrong.append(body)
+    assert wrong == []
