@@ -5,8 +5,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
+_CURLS_OWN = {"host", "content-length"}  # it knows them better, above all after a secret was filled in
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -14,7 +15,11 @@ def command_line(request: Mapping[str, Any]) -> str:
     """The command: one option on each line. Secrets stand as `***`, to be replaced by whoever runs it."""
     lines = [
         f"curl --request {shell_word(request['method'])} {shell_word(_url(request))}",
-        *(f"--header {shell_word(f'{name}: {value}')}" for name, value in _headers(request)),
+        *(
+            f"--header {shell_word(f'{name}: {value}')}"
+            for name, value in _headers(request)
+            if name.lower() not in _CURLS_OWN
+        ),
         *_body(request),
     ]
     return " \\\n  ".join(lines)
@@ -28,7 +33,7 @@ def _url(request: Mapping[str, Any]) -> str:
 
 def _encoded(pairs: Mapping[str, Any]) -> str:
     """As a query or a form; the stars of a secret stay readable."""
-    return urlencode(pairs, doseq=True, quote_via=quote, safe="*")
+    return urlencode(pairs, doseq=True, safe="*")
 
 
 def _headers(request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

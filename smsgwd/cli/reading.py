@@ -1,5 +1,6 @@
 """Reads a configuration as the daemon would, for the verbs that do without a daemon."""
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -32,7 +33,12 @@ class Reading:
     def read_gateway(self, file: ConfigFile) -> Gateway | None:
         """Compile a gateway file, for the site that was read before; None when it does not compile."""
         site = Site(self.directory) if self.config is None else self.config.site
-        gateway, problems = compile_gateway(file.name, self._load(file), site, resolve=self.resolve)
+        source = self._load(file)
+        try:
+            gateway, problems = compile_gateway(file.name, source, site, resolve=self.resolve)
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw in one file must not hide the findings of others
+            self.problems.append(_unforeseen(source, error))
+            return None
         self.problems += problems
         return gateway
 
@@ -44,6 +50,14 @@ class Reading:
     def found(self) -> tuple[Problem, ...]:
         """The findings, each once, ordered by place."""
         return tuple(sorted(set(self.problems), key=lambda problem: problem.sort_key))
+
+
+def _unforeseen(source: Source, error: Exception) -> Problem:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    return source.problem(
+        (), "internal", f"unforeseen {type(error).__name__} at {place}: a fault of smsgwd, please report it"
+    )
 
 
 def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Reading, int]:

@@ -87,7 +87,9 @@ def _lines(value: Mapping[str, Any], depth: int) -> list[str]:
 def _entry(key: str, value: Any, depth: int) -> list[str]:
     """A member as people read it: short ones on one line, the parts of others below, further in."""
     indent = "  " * depth
-    if isinstance(value, Mapping) and value:
+    if value is None or value == {}:
+        return []
+    if isinstance(value, Mapping):
         return [f"{indent}{key}:", *_lines(value, depth + 1)]
     if isinstance(value, list) and value:
         return [line for item in value for line in _entry(key, item, depth)]  # a key that repeats

@@ -11,6 +11,7 @@ from smsgwd.cli.asking import asked, asked_for, place_and_words
 from smsgwd.client import Client
 
 _TIMEOUT_S = 10.0
+_MESSAGES = 5  # of the console that are shown
 _EVERY_S = 2.0  # between two looks of --watch
 _HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 _COLORS = {"ok": "green", "stale": "yellow", "rejected": "red"}
@@ -66,6 +67,7 @@ def _lines(status: Mapping[str, Any], gateways: Sequence[Mapping[str, Any]]) -> 
         f"digest {status['digest']}",
         f"gateways: {states or 'none'}",
         *_table(gateways),
+        *(line for gateway in gateways for line in _details(gateway)),
         *(terminal.printable(place_and_words(problem)) for problem in status["problems"]),
     ]
 
@@ -74,6 +76,21 @@ def _table(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [(one["name"], one["provider"] or "-", one["state"], _last(one["last"])) for one in gateways]
     widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
     return ["", *(_row(row, widths) for row in rows), ""] if rows else []
+
+
+def _details(gateway: Mapping[str, Any]) -> list[str]:
+    """What only some gateways have: the binds of SMPP, the last messages of the console."""
+    binds = [f"  bind {_words(bind)}" for bind in gateway.get("binds", ())]
+    messages = gateway.get("messages", ())
+    kept = [f"  message {_words(message)}" for message in messages[-_MESSAGES:]]
+    if len(messages) > _MESSAGES:
+        kept.insert(0, f"  {len(messages)} messages, of which the last {_MESSAGES}:")
+    lines = [terminal.printable(line) for line in (*binds, *kept)]
+    return [f"{gateway['name']}:", *lines, ""] if lines else []
+
+
+def _words(members: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in members.items() if value not in (None, ""))
 
 
 def _row(row: Sequence[str], widths: Sequence[int]) -> str:
