@@ -6,9 +6,9 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from smsgwd.errors import SubmitError
 from smsgwd.providers._http import make_engine
@@ -40,6 +40,7 @@ class Line:
             rest = self._unread.partition(b"\r\n\r\n")[2]
         request, self._unread = head + b"\r\n\r\n" + rest[:length], rest[length:]
         self._server.requests.append(request)
+        self._server.asked.set()
         return request
 
     def _more(self) -> bool:
@@ -100,7 +101,7 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
-Script = Callable[[Line], None]
+Script = Callable[[Line], object]
 
 
 class RawServer:
@@ -110,6 +111,7 @@ class RawServer:
         self.requests: list[bytes] = []
         self.connections = 0
         self.stopped = threading.Event()
+        self.asked = threading.Event()  # set when a request is read
         self.hung_up = threading.Event()  # set when the script of a connection is over
         self._script = script
         self._tls = tls
@@ -120,7 +122,7 @@ class RawServer:
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
-    def __enter__(self) -> "RawServer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -230,7 +232,7 @@ def exchange(
 
 
 @contextlib.asynccontextmanager
-async def engine(choice: str, endpoint: Endpoint) -> Any:
+async def engine(choice: str, endpoint: Endpoint) -> AsyncIterator[Sends]:
     """An engine, closed at the end."""
     made = make_engine(endpoint, choice)
     try:
@@ -243,12 +245,3 @@ def free_port() -> int:
     """A port on loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-@contextlib.contextmanager
-def unbroken(*servers: RawServer) -> Iterator[None]:
-    """All these servers, for the time of the block."""
-    with contextlib.ExitStack() as stack:
-        for server in servers:
-            stack.enter_context(server)
-        yield

@@ -76,23 +76,32 @@ class _Answer:
 
     # The parser calls these.
 
+    def on_message_begin(self) -> None:
+        self._keep = False  # a second answer, to nothing
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # later ones are trailers
             self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if self.complete:
+            return
         if status >= 200 or status == 101:
             self.status = status
         else:
             self._headers.clear()
 
     def on_body(self, piece: bytes) -> None:
+        if self.complete:
+            return
         room = wire.MAX_BODY_OCTETS - len(self._body)
         self._body += piece[:room]
         self.cut = self.cut or len(piece) > room
 
     def on_message_complete(self) -> None:
+        if self.complete:
+            return
         self.complete = bool(self.status)
         self._keep = self.complete and bool(self._parser.should_keep_alive())
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from typing import Any
 
 from requests import PreparedRequest, RequestException, Response
@@ -32,6 +33,8 @@ from smsgwd.units import Deadline
 
 WORKERS = 32  # threads and connections of one gateway
 _READ_OCTETS = 16 * 1024
+
+_NO_HEADER = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
 
 # Its debug lines, and some of its warnings, hold the URL: numbers, texts and credentials.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -82,10 +85,38 @@ class _Here(threading.local):
 _here = _Here()
 
 
+class _Lines:
+    """The lines of a head. The standard library takes a head that breaks off for a whole one."""
+
+    def __init__(self, lines: Any) -> None:
+        self._lines = lines
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._lines.readline(limit)
+        if not line:
+            raise http.client.RemoteDisconnected("inside the head")
+        return line
+
+    def close(self) -> None:
+        self._lines.close()
+
+
 class _Response(http.client.HTTPResponse):
-    """Passes over each interim answer (RFC 9110, 15.2); the standard library does so for 100 alone."""
+    """Stricter than the standard library where half an answer would pass for a whole one."""
+
+    def begin(self) -> None:
+        lines: Any = self.fp
+        guarded: Any = _Lines(lines)
+        self.fp = guarded
+        try:
+            super().begin()
+        finally:
+            self.fp = lines
+        if any(isinstance(defect, _NO_HEADER) for defect in self.msg.defects):
+            raise http.client.HTTPException("a line of the head is no header")
 
     def _read_status(self) -> tuple[str, int, str]:
+        """Passes over each interim answer (RFC 9110, 15.2); the standard library does so for 100 alone."""
         while True:
             line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]  # not in the stubs
             if not 100 <= line[1] < 200 or line[1] == 101:
@@ -298,9 +329,9 @@ def _exchange(
 
 
 def _fault(error: Exception, endpoint: Endpoint, handover: _Handover) -> SubmitError:
-    if not handover.written:
-        return wire.not_connected(error, endpoint)
-    return wire.too_late(written=True) if handover.deadline.passed else wire.no_answer(error)
+    if handover.deadline.passed:
+        return wire.too_late(written=handover.written)
+    return wire.no_answer(error) if handover.written else wire.not_connected(error, endpoint)
 
 
 def _prepared(endpoint: Endpoint, request: WireRequest) -> PreparedRequest:
