@@ -1,0 +1,64 @@
+# Completion of smsgwd for bash. Written by tools/write_completions.py from the command's own parser: do not edit.
+
+_smsgwd_words() {
+    COMPREPLY=($(compgen -W "$1" -- "$current"))
+}
+
+_smsgwd_paths() {
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen "$1" -- "$current")
+}
+
+# The gateways of the configuration directory: --config, else $SMSGWD_CONFIG, else /etc/smsgwd.
+_smsgwd_gateways() {
+    local index folder=${SMSGWD_CONFIG:-/etc/smsgwd} file names=()
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        if [[ ${COMP_WORDS[index]} == --config ]]; then
+            folder=${COMP_WORDS[index + 1]}
+            [[ $folder == "=" ]] && folder=${COMP_WORDS[index + 2]}
+        fi
+    done
+    for file in "${folder/#\~\//$HOME/}"/gateways.d/*.y{a,}ml; do
+        file=${file##*/}
+        [[ $file =~ ^[A-Za-z0-9][A-Za-z0-9_-]*\.ya?ml$ ]] && names+=("${file%.*}")
+    done
+    _smsgwd_words "${names[*]}"
+}
+
+_smsgwd() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb= word
+    COMPREPLY=()
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD - 1}"; do
+        [[ $word != -* ]] && verb=$word && break
+    done
+    # `=` is a word of its own: --format=json comes as three.
+    if [[ $current == "=" ]]; then
+        current=
+    elif [[ $previous == "=" ]]; then
+        previous=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    case $verb/$previous in
+        serve/--state|serve/--config|send/--config|check/--config|render/--config|status/--config|reload/--config|demo/--config) _smsgwd_paths -d; return ;;
+        serve/--socket|send/--socket|status/--socket|reload/--socket) _smsgwd_paths -f; return ;;
+        send/--gateway|render/--gateway) _smsgwd_gateways; return ;;
+        send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|reload/--expect|reload/--timeout) return ;;
+        check/--format) _smsgwd_words "text json"; return ;;
+        render/--format) _smsgwd_words "text curl json"; return ;;
+    esac
+    case $verb/$current in
+        /-*) _smsgwd_words "--help --version"; return ;;
+        /*) _smsgwd_words "serve send check render count status reload schema demo"; return ;;
+        serve/-*) _smsgwd_words "--help --state --socket --config"; return ;;
+        send/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --deadline --idempotency-key --json --socket --config"; return ;;
+        check/-*) _smsgwd_words "--help --format --strict --secrets --config"; return ;;
+        check/*) _smsgwd_paths -f; return ;;
+        render/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --format --config"; return ;;
+        count/-*) _smsgwd_words "--help --json"; return ;;
+        status/-*) _smsgwd_words "--help --json --watch --socket --config"; return ;;
+        reload/-*) _smsgwd_words "--help --wait --expect --timeout --socket --config"; return ;;
+        schema/-*) _smsgwd_words "--help"; return ;;
+        demo/-*) _smsgwd_words "--help --config"; return ;;
+    esac
+}
+
+complete -F _smsgwd smsgwd
