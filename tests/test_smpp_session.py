@@ -577,17 +577,17 @@ RECEIPT = (
 @pytest.mark.parametrize(
     ("body", "state", "words"),
     [
-        (deliver_sm(4, RECEIPT), "DELIVRD", "receipt for message_id 42-a to 49170*****67: DELIVRD, err 000"),
+        (deliver_sm(4, RECEIPT), "DELIVRD", "gate, receipt for 42-a to 49170*****67: DELIVRD, err 000"),
         (
             deliver_sm(4, b"", b"\x00\x1e\x00\x05tlv1\0\x04\x27\x00\x01\x05"),
             "UNDELIV",
-            "receipt for message_id tlv1 to 49170*****67: UNDELIV, err -",
+            "gate, receipt for tlv1 to 49170*****67: UNDELIV, err -",
         ),
-        (deliver_sm(4, b"stat:WHATEVER"), "OTHER", "receipt for message_id  to 49170*****67: OTHER, err -"),
+        (deliver_sm(4, b"stat:WHATEVER"), "OTHER", "gate, receipt for ? to 49170*****67: OTHER, err -"),
         (
             deliver_sm(0, b"", b"\x14\x03\x00\x01\x07\x00\x1e\x00\x05tlv1\0\x04\x27\x00\x01\x02"),
             "DELIVRD",
-            "receipt for message_id tlv1 to 49170*****67: DELIVRD, err -",
+            "gate, receipt for tlv1 to 49170*****67: DELIVRD, err -",
         ),
     ],
 )
@@ -736,6 +736,67 @@ def test_an_abandoned_send_leaves_nothing_behind() -> None:
             assert texts == [b"first", b"third"]
 
     run(test())
+
+
+def test_a_host_of_several_addresses() -> None:
+    """Where one address of a host does not answer, the next one is tried."""
+
+    async def test() -> None:
+        async with fake_smsc.smsc(take_all) as fake, gateway(fake.port, host="localhost") as provider:
+            assert (await send(provider)).kind is Kind.ACCEPTED
+
+    run(test())
+
+
+@pytest.mark.parametrize(("host", "reason"), [("a..b", Reason.CONFIG), ("smsc.invalid", Reason.UNREACHABLE)])
+def test_a_host_that_cannot_be_looked_up(host: str, reason: Reason) -> None:
+    """A host that is no name, or that nobody knows, is unsent; the bind goes on trying."""
+
+    async def test() -> None:
+        async with gateway(2775, host=host) as provider:
+            outcome = await send(provider, deadline_s=1)
+            assert (outcome.kind, outcome.reason) == (Kind.UNSENT, reason)
+
+    run(test())
+
+
+def test_an_answer_of_another_kind_is_none() -> None:
+    """A success that answers another sort of request is not taken for ours: silence stays unknown."""
+
+    async def script(peer: Peer) -> None:
+        await peer.bound()
+        submit = (await peer.submits(1))[0]
+        peer.write(ENQUIRE | RESPONSE, submit.sequence)
+        await peer.take_all()
+
+    async def test() -> None:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port, Timing(timeout_s=0.1)) as provider:
+            assert (await send(provider)).kind is Kind.UNKNOWN
+
+    run(test())
+
+
+def test_an_answer_after_the_deadline_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What the SMSC says of a message that nobody waits for any more stands in the log, with its message_id."""
+
+    async def script(peer: Peer) -> None:
+        await peer.bound()
+        submit = (await peer.submits(1))[0]
+        await over.wait()
+        peer.accept(submit, "late-1")
+        await peer.take_all()
+
+    over = asyncio.Event()
+
+    async def test() -> None:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
+            assert (await send(provider, deadline_s=0.1)).kind is Kind.UNKNOWN
+            over.set()
+            assert (await send(provider)).kind is Kind.ACCEPTED
+
+    with caplog.at_level(logging.INFO):
+        run(test())
+    assert "gate, an answer too late: ESME_ROK (0x0), message_id 'late-1'" in caplog.messages
 
 
 def test_ipv6() -> None:

@@ -58,8 +58,7 @@ class Submission(Prepared):
     def bodies(self, reference: int) -> Iterator[bytes]:
         """The body of each submit_sm."""
         for content in self.contents(reference):
-            yield pdu.body(
-                "submit_sm",
+            yield pdu.submit_body(
                 source_addr_ton=self.source.ton,
                 source_addr_npi=self.source.npi,
                 source_addr=self.source.text,

@@ -5,9 +5,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from smpplib import smpp
+from smpplib.command import SubmitSM
 from smpplib.exceptions import UnknownCommandError
 
 # smpplib warns of every TLV that it does not know; SMSCs add their own to each receipt.
@@ -16,6 +17,7 @@ logging.getLogger("smpplib").setLevel(logging.ERROR)
 RESPONSE = 0x80000000  # SMPP 5.1.2.1: set in the command_id of every answer
 LAST_SEQUENCE = 0x7FFFFFFF  # SMPP 5.1.4: from 1 to here, then from 1 again
 LARGEST_PDU = 64 * 1024  # octets; SMPP sets no limit, but no PDU that an ESME gets is near this one
+_LONGEST_ID = 254  # octets; SMPP allows 64, SMSCs take more
 _HEADER = struct.Struct(">LLLL")  # SMPP 3.2: command_length, command_id, command_status, sequence_number
 
 
@@ -86,13 +88,32 @@ def frame(command: int, sequence: int, body: bytes = b"", status: int = 0) -> by
     return _HEADER.pack(_HEADER.size + len(body), command, status, sequence) + body
 
 
-def body(name: str, **fields: Any) -> bytes:
-    """The body of a PDU. Fields that are not given are empty or 0.
+class _Submission(SubmitSM):  # type: ignore[misc]  # smpplib has no types
+    """A submit_sm with the fields that we send: smpplib asks itself for each of its 26 TLVs whether it is there."""
 
-    Texts have to fit the limits of SMPP 4.1 and 4.4: smpplib cuts what does not, without a word.
-    """
-    # smpplib wants a sequence number and then ignores it: the header is written by `frame`.
-    octets: bytes = smpp.make_pdu(name, sequence=0, **fields).generate_params()
+    params_order = (
+        *SubmitSM.params_order[: SubmitSM.params_order.index("short_message") + 1],
+        "sar_msg_ref_num",
+        "sar_total_segments",
+        "sar_segment_seqnum",
+        "message_payload",
+    )
+    params: ClassVar[dict[str, Any]] = {name: SubmitSM.params[name] for name in params_order}
+
+
+# Fields that are not given are empty or 0. Texts have to fit the limits of SMPP 4.1 and 4.4: smpplib cuts what does
+# not, without a word. It wants a sequence number and then ignores it: the header is written by `frame`.
+
+
+def bind_body(mode: str, **fields: str) -> bytes:
+    """The body of a bind_transceiver or bind_transmitter (SMPP 4.1)."""
+    octets: bytes = smpp.make_pdu(f"bind_{mode}", sequence=0, **fields).generate_params()
+    return octets
+
+
+def submit_body(**fields: Any) -> bytes:
+    """The body of a submit_sm (SMPP 4.4.1)."""
+    octets: bytes = _Submission("submit_sm", sequence=0, **fields).generate_params()
     return octets
 
 
@@ -100,8 +121,8 @@ EMPTY_MESSAGE_ID = b"\0"  # SMPP 4.6.2: the body of a deliver_sm_resp, an unused
 
 
 def message_id(answer: Frame) -> str:
-    """The message_id of a submit_sm_resp; empty when there is none."""
-    return _text(_fields(answer).get("message_id"))
+    """The message_id of a submit_sm_resp, which is all of its body (SMPP 4.4.2); empty when there is none."""
+    return _text(answer.octets[_HEADER.size : _HEADER.size + _LONGEST_ID].partition(b"\0")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +148,6 @@ def delivery(request: Frame) -> Delivery:
         receipted_message_id=_text(fields.get("receipted_message_id")),
         message_state=fields.get("message_state"),
     )
-
-
-def describe(received: Frame) -> str:
-    """A PDU for a log: nothing of its body but the message_id of an answer."""
-    return f"command_id 0x{received.command:08x}, status 0x{received.status:x}, message_id {message_id(received)!r}"
 
 
 def _fields(received: Frame) -> dict[str, Any]:

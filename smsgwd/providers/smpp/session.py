@@ -1,7 +1,6 @@
 """One connection to an SMSC: requests go out numbered, answers find theirs by the number (SMPP v3.4, 2.2 and 3.2)."""
 
 import asyncio
-import logging
 import os
 import socket
 import ssl
@@ -11,8 +10,6 @@ from typing import cast
 
 from smsgwd.providers.smpp import pdu
 from smsgwd.providers.smpp.pdu import Command, Frame, FrameError
-
-log = logging.getLogger("smsgwd.smpp")
 
 _LINGER_S = 1.0  # an answer to unbind is flushed this long, whether the peer reads or not
 _RINVCMDID = 0x03
@@ -35,6 +32,7 @@ Landed = Callable[[Frame | NoAnswerError], None]
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
+    command: Command
     landed: Landed
     timer: asyncio.TimerHandle
 
@@ -42,8 +40,8 @@ class _Pending:
 class Session(asyncio.Protocol):
     """A connection from its first octet to its last.
 
-    `delivered` gets each deliver_sm and data_sm, after it was answered. `changed` is called when the session can write
-    again and when it has ended.
+    `delivered` gets each deliver_sm and data_sm, which are answered already, and each answer that nobody waits for.
+    `changed` is called when the session can write again and when it has ended.
     """
 
     def __init__(self, delivered: Callable[[Frame], None], changed: Callable[[], None]) -> None:
@@ -71,7 +69,7 @@ class Session(asyncio.Protocol):
             return
         self._sequence = self._sequence % pdu.LAST_SEQUENCE + 1
         timer = self._loop.call_later(timeout_s, self._silent, self._sequence)
-        self._pending[self._sequence] = _Pending(landed, timer)
+        self._pending[self._sequence] = _Pending(command, landed, timer)
         self._write(pdu.frame(command, self._sequence, body))
 
     async def ask(self, command: Command, body: bytes, timeout_s: float) -> Frame:
@@ -165,11 +163,12 @@ class Session(asyncio.Protocol):
             self._asked(frame)
 
     def _answered(self, frame: Frame) -> None:
-        waiting = self._pending.pop(frame.sequence, None)
-        if waiting is None:
-            # An answer that came too late, or a generic_nack for a PDU that the SMSC could not even number.
-            log.info("an answer that nobody waits for: %s", pdu.describe(frame))
+        waiting = self._pending.get(frame.sequence)
+        if waiting is None or frame.command not in {waiting.command | pdu.RESPONSE, Command.GENERIC_NACK}:
+            # It came too late, answers something else, or is a generic_nack for what the SMSC could not even number.
+            self._delivered(frame)
             return
+        del self._pending[frame.sequence]
         waiting.timer.cancel()
         waiting.landed(frame)
 
@@ -199,4 +198,4 @@ def words(error: BaseException) -> str:
         return f"TLS: {(error.reason or 'handshake failure').replace('_', ' ').lower()}"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
-    return "the network failed"  # such as several addresses, each with a fault of its own
+    return "no address of the host answers"  # each had a fault of its own

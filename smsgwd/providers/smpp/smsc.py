@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from smsgwd.units import Deadline
 log = logging.getLogger("smsgwd.smpp")
 
 _MISSES = 2  # enquire_links in a row without an answer, until a connection counts as dead
+_NEXT_ADDRESS_S = 0.25  # RFC 8305: a dead address of a host does not hold up the next one
 _FAREWELL_S = 2.0  # how long an SMSC has to answer our unbind
 _BINDS = {"transceiver": Command.BIND_TRANSCEIVER, "transmitter": Command.BIND_TRANSMITTER}
 
@@ -91,8 +93,9 @@ class Standing:
 class Bind:
     """One bind: a session, and a new one whenever that ends."""
 
-    def __init__(self, smsc: "Smsc") -> None:
+    def __init__(self, smsc: "Smsc", number: int) -> None:
         self._smsc = smsc
+        self._number = number
         self._timing = smsc.timing
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
@@ -103,7 +106,7 @@ class Bind:
         self.pace = Pace(smsc.timing.window)
         self.on_their_way = 0
         self.standing = Standing()
-        self.task = asyncio.create_task(self._run(), name=f"smpp bind of {smsc.name}")
+        self.task = asyncio.create_task(self._run(), name=f"smpp bind {number} of {smsc.name}")
 
     @property
     def room(self) -> int:
@@ -130,13 +133,13 @@ class Bind:
             self._throttled(item, answer.status)
         else:
             self.pace.accepted()
-            _settle(item, _answer(answer))
+            self._smsc.settle(item, _answer(answer))
         self._smsc.pump()
 
     def _unanswered(self, item: Item, error: NoAnswerError) -> None:
         silent = isinstance(error, SilenceError)
         reason = Reason.TIMEOUT if silent else Reason.UNREACHABLE
-        _settle(item, SubmitError(reason, f"submit_sm was sent, then: {error}", handed_over=True))
+        self._smsc.settle(item, SubmitError(reason, f"submit_sm was sent, then: {error}", handed_over=True))
         if silent:
             self._wake.set()
 
@@ -147,7 +150,7 @@ class Bind:
         if not self.pace.paused:
             pause_s = self.pace.throttled()
             self._after_pause = self._loop.call_later(pause_s, self._resume)
-            log.info("throttled (%s): pause of %.2f s", status.name(command_status), pause_s, extra=self._smsc.about)
+            self._log(logging.INFO, f"throttled, {status.name(command_status)}: pause of {pause_s:.2f} s")
 
     def _resume(self) -> None:
         self.pace.resumed()
@@ -169,13 +172,13 @@ class Bind:
                 session = await self._open()
         except RefusedError as error:
             return self._is_refused(error)
-        except (OSError, TimeoutError, NoAnswerError) as error:
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw must not end a bind for good
             self._now(State.DOWN, _reason(error), self._words(error))
             return self._reconnect.next_s()
         return await self._serve(session)
 
     async def _open(self) -> Session:
-        """A bound session. Raises OSError, TimeoutError, NoAnswerError or RefusedError."""
+        """A bound session. Raises RefusedError; and OSError, UnicodeError, TimeoutError or NoAnswerError."""
         account = self._smsc.account
         _, session = await self._loop.create_connection(
             lambda: Session(self._smsc.delivered, self._changed),
@@ -183,6 +186,7 @@ class Bind:
             account.port,
             ssl=account.tls.context if account.tls else None,
             server_hostname=account.host if account.tls else None,
+            happy_eyeballs_delay=_NEXT_ADDRESS_S,
         )
         try:
             _admit(await session.ask(_BINDS[account.mode], self._smsc.bind_body(), self._timing.timeout_s))
@@ -247,14 +251,23 @@ class Bind:
             self.standing.since = before.since
         if state is State.BOUND or error != before.error:
             level = logging.INFO if state is State.BOUND else logging.WARNING
-            log.log(level, "bind %s%s", state, f": {error}" if error else "", extra=self._smsc.about)
+            self._log(level, f"{state}: {error}" if error else str(state))
+
+    def _log(self, level: int, words: str) -> None:
+        log.log(level, "%s, bind %d %s", self._smsc.name, self._number, words, extra=self._smsc.about)
 
     def _words(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
             return f"no bind within {self._timing.timeout_s:g} s"
         if isinstance(error, OSError):
             return f"cannot connect to {self._smsc.account.host}:{self._smsc.account.port}: {words(error)}"
-        return f"no answer to the bind: {error}"
+        if isinstance(error, NoAnswerError):
+            return f"no answer to the bind: {error}"
+        if isinstance(error, UnicodeError):
+            return "the host is not a name that can be looked up"
+        frames = "".join(traceback.format_tb(error.__traceback__))  # its text may hold what is secret
+        self._log(logging.ERROR, f"unforeseen {type(error).__name__}\n{frames}")
+        return f"internal error ({type(error).__name__})"
 
     async def unbind(self) -> None:
         """Leave politely (SMPP 4.2), then for good."""
@@ -283,7 +296,7 @@ class Smsc:
         self.receipts: Counter[str] = Counter()
         self._idle = asyncio.Event()
         self._closed = False
-        self._binds = [Bind(self) for _ in range(timing.binds)]
+        self._binds = [Bind(self, number) for number in range(1, timing.binds + 1)]
 
     async def send(self, body: bytes, deadline: Deadline) -> Answer:
         """Send one submit_sm and wait for its answer, throttling apart: that is waited out.
@@ -316,6 +329,15 @@ class Smsc:
         if not self.queue and not any(bind.on_their_way for bind in self._binds):
             self._idle.set()
 
+    def settle(self, item: Item, result: Answer | SubmitError) -> None:
+        """Tell whoever waits for it. An answer that comes after the deadline is only logged."""
+        if isinstance(result, Answer) and item.answer.done():
+            self._log("an answer too late: %s, message_id %r", status.name(result.status), result.message_id)
+        elif isinstance(result, Answer):
+            item.answer.set_result(result)
+        elif not item.answer.done():
+            item.answer.set_exception(result)
+
     @property
     def _turned_away(self) -> bool:
         return self._closed or all(bind.standing.state is State.REFUSED for bind in self._binds)
@@ -323,7 +345,7 @@ class Smsc:
     def turn_away(self) -> None:
         """Nothing that waits can leave soon, if every bind is refused: say so now, not at the deadline."""
         while self._turned_away and (item := self.queue.take()) is not None:
-            _settle(item, self._no_bind())
+            self.settle(item, self._no_bind())
 
     def _no_bind(self) -> SubmitError:
         if self._closed:
@@ -345,29 +367,29 @@ class Smsc:
     def bind_body(self) -> bytes:
         """The body of our bind request (SMPP 4.1)."""
         account = self.account
-        return pdu.body(
-            f"bind_{account.mode}",
+        return pdu.bind_body(
+            account.mode,
             system_id=account.system_id,
             password=account.password.reveal(),
             system_type=account.system_type,
         )
 
     def delivered(self, frame: Frame) -> None:
-        """A deliver_sm came (and was answered): log and count a receipt, log a phone's message without its text."""
+        """A deliver_sm came: count and log a receipt, log a phone's message without its text; log a stray answer."""
+        if frame.is_response:
+            self._log("an answer too late: %s, message_id %r", status.name(frame.status), pdu.message_id(frame))
+            return
         delivery = pdu.delivery(frame)
         found = receipt(delivery)
         if found is None:
-            log.info("a message from %s arrived; it is not kept", mask_number(delivery.source), extra=self.about)
+            self._log("a message from %s arrived; it is not kept", mask_number(delivery.source))
             return
         self.receipts[found.state] += 1
-        log.info(
-            "receipt for message_id %s to %s: %s, err %s",
-            found.message_id,
-            mask_number(delivery.source),  # SMPP Appendix B: a receipt comes from whom the message went to
-            found.state,
-            found.error or "-",
-            extra=self.about,
-        )
+        number = mask_number(delivery.source)  # SMPP Appendix B: a receipt comes from whom the message went to
+        self._log("receipt for %s to %s: %s, err %s", found.message_id or "?", number, found.state, found.error or "-")
+
+    def _log(self, words: str, *values: object) -> None:
+        log.info("%s, " + words, self.name, *values, extra=self.about)  # noqa: G003 - a constant before a constant
 
     def status(self) -> dict[str, Any]:
         """The binds as they stand, and what receipts said so far."""
@@ -381,6 +403,7 @@ class Smsc:
         self.pump()
         await _within(self.timing.timeout_s, self._idle)
         await asyncio.gather(*(bind.unbind() for bind in self._binds))
+        self.turn_away()
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:
@@ -388,16 +411,6 @@ async def _within(seconds: float, event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-
-
-def _settle(item: Item, result: Answer | SubmitError) -> None:
-    if item.answer.done():
-        if isinstance(result, Answer):
-            log.info("an answer after the deadline: %s, message_id %r", status.name(result.status), result.message_id)
-    elif isinstance(result, Answer):
-        item.answer.set_result(result)
-    else:
-        item.answer.set_exception(result)
 
 
 def _admit(frame: Frame) -> None:
@@ -413,4 +426,4 @@ def _answer(frame: Frame) -> Answer:
 
 def _reason(error: Exception) -> Reason:
     tls = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
-    return Reason.CONFIG if tls else Reason.UNREACHABLE
+    return Reason.CONFIG if tls or isinstance(error, UnicodeError) else Reason.UNREACHABLE

@@ -7,7 +7,7 @@ import random
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-FIRST_PAUSE_S = 0.05
+FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 5.0
 
 
