@@ -31,7 +31,14 @@ from smsgwd.providers import _http
 from smsgwd.providers._http.engine_llhttp import CONNECTIONS
 from smsgwd.providers._http.engine_requests import WORKERS
 from smsgwd.providers._http.tls import Tls
-from smsgwd.providers._http.wire import MAX_BODY_OCTETS, Endpoint, ProxySettings, WireResponse, idle_limit
+from smsgwd.providers._http.wire import (
+    MAX_BODY_OCTETS,
+    Endpoint,
+    ProxySettings,
+    WireResponse,
+    idle_limit,
+    not_connected,
+)
 
 pytestmark = pytest.mark.parametrize("choice", ENGINES)
 
@@ -514,6 +521,13 @@ def test_a_reset_in_the_handshake_is_unsent(choice: str, ca_file: Path) -> None:
     with RawServer(Line.reset) as server:
         (result,) = exchange(choice, server.endpoint(scheme="https", tls=Tls(ca_file=ca_file)))
     assert fault(result) == (False, Reason.UNREACHABLE)
+
+
+def test_what_else_went_on_is_no_cause(choice: str) -> None:
+    """A reset while TLS waited for more is a reset, and no fault of the TLS configuration."""
+    error = ConnectionResetError(104, "Connection reset by peer")
+    error.__context__ = ssl.SSLWantReadError(2, "The operation did not complete (read)")  # as asyncio raises it
+    assert fault(not_connected(error, Endpoint("https", "x", 443))) == (False, Reason.UNREACHABLE)
 
 
 def test_a_silent_handshake_is_unsent(choice: str, ca_file: Path) -> None:

@@ -228,5 +228,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
             continue
         seen.append(current)
         yield current
-        inner = (getattr(current, "reason", None), *current.args, current.__cause__, current.__context__)
+        # no __context__: that is whatever else was being dealt with at the time
+        inner = (getattr(current, "reason", None), *current.args, current.__cause__)
         queue += [item for item in inner if isinstance(item, BaseException)]
