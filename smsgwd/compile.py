@@ -309,10 +309,10 @@ def compile_site(source: Source, directory: Path, *, resolve: bool) -> tuple[Sit
     """
     data, problems = schema.check_site(source)
     draft = Draft("smsgwd", source, Site(directory), resolved=resolve, problems=[*source.problems, *problems])
+    draft.problems += credentials.literal_secrets(source, data or {})
     if data is None or has_errors(draft.problems):
         return None, _ordered(draft.problems)
     draft.secrets = _secrets(draft, data.get("secrets", {}))
-    draft.problems += credentials.literal_secrets(source, data)
     site = Site(
         directory=directory,
         http_engine=data.get("http", {}).get("engine", "auto"),

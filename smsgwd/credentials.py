@@ -217,6 +217,7 @@ def shown(line: str) -> str:
     """A line of a file, fit for an excerpt: cut where a credential may stand, whether the file can be read or not."""
     if "{{" in line:
         return line
-    cuts = [found.end() for found in _ASSIGNMENT.finditer(line) if is_credential(found[1])]
+    names = (found for found in _ASSIGNMENT.finditer(line) if found[1] != "credential")  # a key of references
+    cuts = [found.end() for found in names if is_credential(found[1])]
     cuts += [found.end() for found in _USER_INFO.finditer(line)]
     return line[: min(cuts)] + "***" if cuts else line

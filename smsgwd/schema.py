@@ -424,15 +424,16 @@ def _listed(keys: Iterable[str], last: str = "and") -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest known word, or all of them."""
+def _did_you_mean(word: str, known: Iterable[str], free: Iterable[str] | None = None) -> str:
+    """The nearest known word, or all that are known (and still free)."""
     known = list(known)
     lower = {name.lower().replace("-", "_"): name for name in known}
     # only short words are compared: the time grows with the square of the length
     near = get_close_matches(word.lower().replace("-", "_"), lower, n=1) if len(word) <= 64 else []
     if near:
         return f"did you mean `{lower[near[0]]}`?"
-    return f"known: {', '.join(f'`{name}`' for name in known)}" if known else ""
+    rest = known if free is None else list(free)
+    return f"known: {', '.join(f'`{name}`' for name in rest)}" if rest else ""
 
 
 def _wrong_type(fault: _Fault) -> Iterator[_Finding]:
@@ -470,8 +471,9 @@ def _type_hint(fault: _Fault, wanted: set[str]) -> str:
     text = fault.instance if isinstance(fault.instance, str) else ""
     if "boolean" in wanted and text in _TRUE | _FALSE:
         return f"write {'true' if text in _TRUE else 'false'}{_without_quotes(fault)}"
-    if wanted & {"integer", "number"} and _number(text) is not None:
-        return f"write {_number(text):g}{_without_quotes(fault)}" if len(text) < 7 else ""
+    number = _number(text)
+    if "integer" in wanted and number is not None and number == int(number) and abs(number) < 1e9:
+        return f"write {int(number)}{_without_quotes(fault)}"
     if "object" in wanted:
         known = _known(fault)
         return f"keys: {', '.join(known)}" if known else "write lines of `key: value` below it"
@@ -501,7 +503,7 @@ def _unknown_key(fault: _Fault) -> Iterator[_Finding]:
     known = fault.schema.get("properties", {})
     free = [key for key in known if key not in fault.instance]
     for key in _unknown(fault):
-        hint = _elsewhere(fault, key) or _did_you_mean(key, free)
+        hint = _elsewhere(fault, key) or _did_you_mean(key, known, free)
         yield _Finding((*fault.path, key), "unknown-key", f"unknown key `{shorten(key)}`", hint, on_key=True)
 
 
@@ -578,6 +580,8 @@ def _conflict(fault: _Fault, keys: set[str]) -> _Finding:
 
 
 def _not_one_of(fault: _Fault) -> Iterator[_Finding]:
+    if not any(fault.part.validator.is_type(fault.instance, kind) for kind in _types(fault.schema)):
+        return  # `type` says so already
     choices = fault.wanted if fault.keyword == "enum" else [fault.wanted]
     texts = [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]
     message = f"{fault.label} has to be {_listed(texts, 'or')}"

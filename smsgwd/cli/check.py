@@ -50,8 +50,7 @@ def run(args: Namespace) -> int:
         terminal.say(findings.as_json(reading.found, files).removesuffix("\n"))
     else:
         text = findings.as_text(reading.found, reading.sources, color=terminal.has_color(sys.stdout))
-        if text:
-            terminal.say(text.removesuffix("\n"))
+        print(text, end="")  # not said: it is printable already, but for its own colours
         terminal.note(_summary(files, counts["error"], counts["warning"]))
     return 1 if counts["error"] or (args.strict and counts["warning"]) else 0
 
