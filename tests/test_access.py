@@ -102,21 +102,23 @@ class Connection(http.client.HTTPConnection):
 answers = []
 for method, target, gateway in calls:
     connection = Connection("smsgwd")
-    body = json.dumps({"gateway": gateway, "to": "+491701234567", "text": "hi"}) if gateway else None
-    connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+    lines = [json.dumps({"gateway": one, "to": "+491701234567", "text": "hi"}) for one in gateway or []]
+    kind = "application/x-ndjson" if lines[1:] else "application/json"
+    connection.request(method, target, "\\n".join(lines), {"Content-Type": kind})
     answer = connection.getresponse()
     text = answer.read().decode()
-    answers.append([answer.status, json.loads(text) if "json" in answer.headers["Content-Type"] else text])
+    kind = answer.headers["Content-Type"]
+    answers.append([answer.status, json.loads(text) if kind.endswith("json") and "nd" not in kind else text])
     connection.close()
 print(json.dumps(answers))
 """
-SEND_ALLOWED = ["POST", "/v1/messages", "ops-one"]
+SEND_ALLOWED = ["POST", "/v1/messages", ["ops-one"]]
 CALLS = [
     SEND_ALLOWED,
-    ["POST", "/v1/messages", "gated"],
-    ["POST", "/v1/messages", "not-there"],
-    ["POST", "/v1/render", "ops-one"],
-    ["POST", "/v1/render", "gated"],
+    ["POST", "/v1/messages", ["gated"]],
+    ["POST", "/v1/messages", ["not-there"]],
+    ["POST", "/v1/render", ["ops-one"]],
+    ["POST", "/v1/render", ["gated"]],
     ["GET", "/v1/gateways", None],
     ["GET", "/v1/gateways/ops-one", None],
     ["GET", "/v1/gateways/gated", None],
@@ -183,6 +185,18 @@ def test_without_rules_real_processes_of_other_users_may_send(open_folder: Path,
     become, _ = OTHERS[who]
     answers = asyncio.run(called(open_folder, (), become, [SEND_ALLOWED, ["GET", "/v1/status", None]]))
     assert [status for status, _ in answers] == ([200, 200] if not become else [200, 403])
+
+
+@pytest.mark.parametrize("who", OTHERS)
+def test_access_is_asked_for_each_line_of_a_stream(open_folder: Path, who: str) -> None:
+    """A line for a gateway that the caller may not use is refused alone."""
+    become, kind = OTHERS[who]
+    ((status, text),) = asyncio.run(
+        called(open_folder, RULES, become, [["POST", "/v1/messages", ["ops-one", "gated", "not-there"]]])
+    )
+    lines = {one["line"]: one.get("status", 200) for one in map(json.loads, text.splitlines())}
+    assert status == 200
+    assert [lines[1], lines[2], lines[3]] == EXPECTED[kind][:3]
 
 
 def test_the_list_shows_what_the_caller_may_see(open_folder: Path) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +19,12 @@ from smsgwd.metrics import CONTENT_TYPE, Metrics, Served
 from smsgwd.outcome import Kind, Outcome
 from smsgwd.registry import Entry, Registry, digest_of
 from smsgwd.server.access import RELOAD, SEND, STATUS, Access, Peer
-from smsgwd.server.body import parse_object, read_body
+from smsgwd.server.body import check_kind, parse_object, read_body
 from smsgwd.server.connection import Connection
 from smsgwd.server.messages import read_message
-from smsgwd.server.problems import JSON, answer, outcome_answer, plain, problem
+from smsgwd.server.problems import JSON, answer, outcome_answer, outcome_document, plain, problem
 from smsgwd.server.sends import Sends
+from smsgwd.server.stream import NDJSON, Stream
 
 log = logging.getLogger("smsgwd.server")
 
@@ -42,6 +43,7 @@ class Call:
     """One request, on its way. `name` is what stands in the path's `{name}`."""
 
     request: web.BaseRequest
+    connection: Connection
     peer: Peer
     name: str = ""
 
@@ -52,7 +54,7 @@ class Route:
 
     method: str
     path: str
-    respond: Callable[["Api", Call], Awaitable[web.Response]]
+    respond: Callable[["Api", Call], Awaitable[web.StreamResponse]]
 
 
 class Api:
@@ -80,15 +82,16 @@ class Api:
         if not isinstance(connection, Connection) or connection.peer is None:
             raise ConnectionResetError("a connection without a caller")
         connection.request_begins()
-        response = await self._respond(request, connection.peer, crowded=connection.crowded)
+        response = await self._respond(Call(request, connection, connection.peer))
         if self.draining or connection.crowded:
             response.force_close()
         return response
 
-    async def _respond(self, request: web.BaseRequest, peer: Peer, *, crowded: bool) -> web.StreamResponse:
+    async def _respond(self, call: Call) -> web.StreamResponse:
+        request = call.request
         try:
-            respond, name = (Api.refuse_crowd, "") if crowded else find(request.method, request.path)
-            return await respond(self, Call(request, peer, name))
+            respond, name = (Api.refuse_crowd, "") if call.connection.crowded else find(request.method, request.path)
+            return await respond(self, replace(call, name=name))
         except MethodNotAllowedError as error:
             return problem(error, {hdrs.ALLOW: ", ".join(error.allowed)})
         except RequestError as error:
@@ -103,13 +106,26 @@ class Api:
         """The answer on a connection that is one too many."""
         raise RequestError("overloaded", "too many connections of this user")
 
-    async def post_message(self, call: Call) -> web.Response:
-        """Send one message; the answer carries its outcome."""
+    async def post_message(self, call: Call) -> web.StreamResponse:
+        """Send one message, or a stream of them; the answer carries its outcome."""
+        if call.request.content_type == NDJSON:
+            return await self._stream(call)
         key = _idempotency_key(call.request)
         body = await self._json(call.request)
         message = self._permitted(call.peer, body)
         digest = "" if key is None else digest_of(body)
         return outcome_answer(await self._sends.once(message, call.peer.uid, key, digest))
+
+    async def _stream(self, call: Call) -> web.StreamResponse:
+        check_kind(call.request, NDJSON)
+
+        async def send(body: dict[str, Any]) -> dict[str, Any]:
+            key = _line_key(body.pop("idempotency_key", None))
+            message = self._permitted(call.peer, body)
+            digest = "" if key is None else digest_of(body)
+            return outcome_document(await self._sends.once(message, call.peer.uid, key, digest))
+
+        return await Stream(call.request, call.connection, send).run()
 
     async def post_render(self, call: Call) -> web.Response:
         """What would be sent, without sending."""
@@ -227,7 +243,7 @@ class MethodNotAllowedError(RequestError):
         self.allowed = allowed
 
 
-def find(method: str, path: str) -> tuple[Callable[[Api, Call], Awaitable[web.Response]], str]:
+def find(method: str, path: str) -> tuple[Callable[[Api, Call], Awaitable[web.StreamResponse]], str]:
     """What answers there, and the path's `{name}`. Raises RequestError not-found or method-not-allowed."""
     methods, name = _BY_PATH.get(path), ""
     if methods is None:
@@ -246,3 +262,11 @@ def _idempotency_key(request: web.BaseRequest) -> str | None:
     if len(keys) > 1:
         raise RequestError("malformed-request", "there is more than one Idempotency-Key")
     return check_key(keys[0]) if keys else None
+
+
+def _line_key(key: object) -> str | None:
+    if key is None:
+        return None
+    if not isinstance(key, str):
+        raise RequestError("malformed-request", "'idempotency_key' has to be a string")
+    return check_key(key)

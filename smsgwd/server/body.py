@@ -12,6 +12,7 @@ from smsgwd.errors import RequestError
 from smsgwd.server.connection import Connection
 
 MAX_BODY = 64 * 1024  # octets
+UNFRAMED = (HttpProcessingError, RequestPayloadError)  # how aiohttp tells a body with broken chunks
 MAX_SHOWN_KEY = 64  # characters of a key that an answer repeats
 
 
@@ -37,7 +38,7 @@ async def read_body(request: web.BaseRequest, content_type: str) -> bytes:
             body += chunk
             if len(body) > MAX_BODY:
                 raise TooLargeError
-    except (HttpProcessingError, RequestPayloadError):
+    except UNFRAMED:
         raise _malformed("the body's framing is broken") from None
     if isinstance(request.protocol, Connection):
         request.protocol.request_is_read()

@@ -38,12 +38,12 @@ class Limits:
 class Connection(web.RequestHandler):
     """The protocol of one connection. `peer` is who opened it; `crowded` says that its caller has too many."""
 
-    __slots__ = ("_answering", "_doors", "_limits", "_timer", "crowded", "peer")
+    __slots__ = ("_answering", "_doors", "_timer", "crowded", "limits", "peer")
 
     def __init__(self, doors: "Doors", **settings: Any) -> None:
         super().__init__(doors, **settings)
         self._doors = doors
-        self._limits = doors.limits
+        self.limits = doors.limits
         self._timer: asyncio.TimerHandle | None = None
         self._answering = False
         self.peer: Peer | None = None
@@ -56,12 +56,12 @@ class Connection(web.RequestHandler):
         except OSError:
             log.warning("a connection without a caller was closed")
         open_already = self._doors.enter(self.peer)
-        self.crowded = open_already >= self._limits.connections_per_caller
+        self.crowded = open_already >= self.limits.connections_per_caller
         super().connection_made(transport)
-        if self.peer is None or open_already >= self._limits.connections_per_caller + self._limits.spare_connections:
-            self._drop()
+        if self.peer is None or open_already >= self.limits.connections_per_caller + self.limits.spare_connections:
+            self.drop()
         else:
-            self._allow(self._limits.request_s)
+            self._allow(self.limits.request_s)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone; what it asked for goes on."""
@@ -72,7 +72,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """A part of a request; its first one starts the clock."""
         if self._timer is None and not self._answering:
-            self._allow(self._limits.request_s)
+            self._allow(self.limits.request_s)
         super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp says None: it never keeps a connection open
@@ -86,7 +86,7 @@ class Connection(web.RequestHandler):
         """The header is there. One that was already waiting behind another request gets its own time for the body."""
         self._answering = True
         if self._timer is None:
-            self._allow(self._limits.request_s)
+            self._allow(self.limits.request_s)
 
     def request_is_read(self) -> None:
         """The request is complete: how long its answer takes is not the client's fault."""
@@ -96,7 +96,7 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Write the answer; a client that does not take it is dropped."""
-        self._allow(self._limits.answer_s)
+        self._allow(self.limits.answer_s)
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
@@ -123,14 +123,15 @@ class Connection(web.RequestHandler):
 
     def _allow(self, seconds: float) -> None:
         self._stop_timer()
-        self._timer = self._loop.call_later(seconds, self._drop)
+        self._timer = self._loop.call_later(seconds, self.drop)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Break the connection off."""
         # abort, not close: close would wait for a client that does not read
         if isinstance(self.transport, asyncio.Transport):
             self.transport.abort()

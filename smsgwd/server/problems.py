@@ -42,9 +42,17 @@ def answer(
     value: Any, *, status: int = 200, content_type: str = JSON, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """An answer with this JSON value."""
-    # "surrogatepass" would make octets that are no UTF-8: what cannot be carried is escaped, as JSON can.
-    body = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    return web.Response(body=body, status=status, content_type=content_type, headers=_own(headers))
+    return web.Response(body=as_octets(value), status=status, content_type=content_type, headers=_own(headers))
+
+
+def as_octets(value: Any) -> bytes:
+    """The value as one line of JSON. A lone surrogate cannot be UTF-8: it is escaped, as JSON can."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def begun_answer(content_type: str) -> web.StreamResponse:
+    """An answer whose body is written bit by bit."""
+    return web.StreamResponse(headers=_own({"Content-Type": content_type}))
 
 
 def plain(body: bytes, content_type: str) -> web.Response:
