@@ -14,7 +14,6 @@ raises `RequestRefused`. Each call makes a connection of its own: a `Client` may
 import errno
 import json
 import socket
-import struct
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,6 +28,7 @@ from smsgwd.socket_path import socket_path
 _PROBLEM = "urn:smsgwd:problem:"
 _MAX_ANSWER_OCTETS = 64 << 20  # far above what thousands of gateways need; a bound, so that nothing fills the memory
 _CONNECT_S = 5.0  # a daemon whose queue of connections is full that long takes nothing
+_QUEUE_FULL_S = 0.02  # between two looks at a full queue
 
 
 class NoAnswerError(SmsgwdError):
@@ -98,17 +98,16 @@ class _Connection(HTTPConnection):
         """Connect. Raises OSError, TimeoutError among others when the daemon's queue of connections stays full."""
         self.sock = connection = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.ends_at = time.monotonic() + self._timeout_s
-        # With a timeout of Python's the socket would be non-blocking, and connect fail at once when the queue is full.
+        connection.settimeout(self._timeout_s)
         wait_s = min(_CONNECT_S, self._timeout_s)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(wait_s))
-        try:
-            connection.connect(self._path)
-        except BlockingIOError:
-            raise TimeoutError(errno.EAGAIN, f"its queue of connections is full for {wait_s:g} s") from None
-
-
-def _timeval(seconds: float) -> bytes:
-    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
+        until = time.monotonic() + wait_s
+        while True:
+            try:
+                return connection.connect(self._path)
+            except BlockingIOError:  # unix(7): of a socket with a timeout connect does not wait for a full queue
+                if time.monotonic() >= until:
+                    raise TimeoutError(errno.EAGAIN, f"its queue of connections is full for {wait_s:g} s") from None
+                time.sleep(_QUEUE_FULL_S)
 
 
 class Client:

@@ -142,6 +142,13 @@ def test_no_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: 
     assert done.err == "1 file, 1 error, 0 warnings\n"
 
 
+def test_no_configuration_to_look_in(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A --config that is not there is told, though the file that is checked may need nothing of it."""
+    write(tmp_path, {"a.yaml": GOOD})
+    done = run(capsys, "check", "a.yaml", "--config", "gone")
+    assert (done.code, done.out, done.err) == (1, "", "smsgwd: --config gone: there is no such folder\n")
+
+
 def test_color(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A pipe gets no colour."""
     write(tmp_path, {"gateways.d/b.yaml": TYPO})

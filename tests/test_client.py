@@ -17,6 +17,7 @@ from fake_daemon import (
     dripping,
     fake_daemon,
     problem,
+    read_request,
     saying,
     silent,
     whole_answer,
@@ -35,6 +36,8 @@ UNSENT = {
     "message_ids": [],
     "tried": [{"gateway": "twilio", "outcome": "unsent", "reason": "throttled", "elapsed": 0.5}],
 }
+
+ANSWER = whole_answer(200, json.dumps(OUTCOME).encode())
 
 
 def send(path: Path | str, timeout_s: float = 5.0, **members: Any) -> Outcome:
@@ -147,6 +150,24 @@ def test_queue_full(tmp_path: Path) -> None:
     assert "queue of connections is full" in outcome.detail
 
 
+def test_queue_with_room_again(tmp_path: Path) -> None:
+    """A full queue is waited for: the request goes out as soon as there is room."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(0)
+        first.connect(str(tmp_path / "s"))
+        outcomes: list[Outcome] = []
+        sending = threading.Thread(target=lambda: outcomes.append(send(tmp_path / "s")))
+        sending.start()
+        listener.accept()[0].close()
+        connection, _ = listener.accept()
+        read_request(connection)
+        connection.sendall(ANSWER)
+        connection.close()
+        sending.join()
+    assert outcomes[0].kind is Kind.ACCEPTED
+
+
 def test_broken_while_writing(tmp_path: Path) -> None:
     """A connection that ends before the whole request was written is unsent: nobody can have acted on half of it."""
     with socket.socket(socket.AF_UNIX) as listener:
@@ -163,9 +184,6 @@ def test_broken_while_writing(tmp_path: Path) -> None:
         outcome = send(tmp_path / "s", text="x" * 4_000_000)
         peer.join()
     assert (outcome.kind, outcome.reason) == (Kind.UNSENT, Reason.UNREACHABLE)
-
-
-ANSWER = whole_answer(200, json.dumps(OUTCOME).encode())
 
 
 @pytest.mark.parametrize(

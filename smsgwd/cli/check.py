@@ -44,6 +44,8 @@ def run(args: Namespace) -> int:
     from smsgwd.cli import findings  # noqa: PLC0415 - what compiles files takes 0.3 s to import: not for --help
     from smsgwd.cli.reading import check  # noqa: PLC0415 - as above
 
+    if args.paths and args.config is not None and not args.config.is_dir():
+        raise terminal.Failure(f"--config {args.config}: there is no such folder")
     reading, files = check(args.paths, _config_of(args), resolve=args.secrets)
     counts = Counter(str(problem.severity) for problem in reading.found)
     if args.format == "json":

@@ -20,7 +20,8 @@ _DESCRIPTION = """\
 Send one message through the daemon and say what became of it.
 
 An accepted message is told on standard output, everything else on standard error.
-Other users of this machine can read a command's arguments: give a text that is not for them with `--text -`.
+Other users of this machine can read a command's arguments: give a text that is not for them with `--text -`. A text
+that may begin with a dash is given as --text="$TEXT".
 """
 _EPILOG = """\
 examples:
@@ -45,7 +46,8 @@ def add(parser: ArgumentParser) -> None:
         "--deadline",
         metavar="DURATION",
         type=_deadline,
-        help="the longest the send may take, such as 10s; the shorter of it and the gateway's counts",
+        help="the longest the send may take, such as 10s; the shorter of it and the gateway's counts "
+        "(for a gateway that takes longer than a minute give it, so that the command waits as long)",
     )
     parser.add_argument(
         "--idempotency-key",
