@@ -10,9 +10,9 @@ from smsgwd.message import Message, Recipient
 from smsgwd.outcome import Kind, Outcome
 from smsgwd.providers._http.tls import Tls
 from smsgwd.providers.smpp import address
+from smsgwd.providers.smpp.bind import Account, Timing
 from smsgwd.providers.smpp.parts import Style
 from smsgwd.providers.smpp.provider import SmppProvider
-from smsgwd.providers.smpp.smsc import Account, Timing
 from smsgwd.secret import Secret
 from smsgwd.units import Deadline
 

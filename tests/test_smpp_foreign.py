@@ -9,8 +9,8 @@ import pytest
 from smpp_gateway import NUMBER, gateway, run, send, states, until
 
 from smsgwd.outcome import Kind, Outcome, Reason
+from smsgwd.providers.smpp.bind import Timing
 from smsgwd.providers.smpp.parts import Style
-from smsgwd.providers.smpp.smsc import Timing
 
 STEADY = Timing(timeout_s=10)
 

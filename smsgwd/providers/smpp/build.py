@@ -8,9 +8,9 @@ from smsgwd.providers._base import Bench, Path_
 from smsgwd.providers._http.settings import read_tls
 from smsgwd.providers._http.tls import Tls
 from smsgwd.providers.smpp import address
+from smsgwd.providers.smpp.bind import Account, Timing
 from smsgwd.providers.smpp.parts import Style
 from smsgwd.providers.smpp.provider import SmppProvider
-from smsgwd.providers.smpp.smsc import Account, Timing
 from smsgwd.secret import Secret
 from smsgwd.units import parse_duration
 

@@ -10,8 +10,9 @@ from smsgwd.message import Message
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.providers._base import Provider
 from smsgwd.providers.smpp import address, status
+from smsgwd.providers.smpp.bind import Account, Timing
 from smsgwd.providers.smpp.parts import Style, Submission, submission
-from smsgwd.providers.smpp.smsc import Account, Smsc, Timing
+from smsgwd.providers.smpp.smsc import Smsc
 from smsgwd.providers.smpp.window import Answer
 from smsgwd.units import Deadline
 
