@@ -440,7 +440,8 @@ def _wrong_type(fault: _Fault) -> Iterator[_Finding]:
     wanted = _types({"type": fault.wanted})
     words = " or ".join(words for kind, words in _KINDS.items() if kind in wanted)
     if fault.instance is None:
-        hint = 'write "" for an empty text, or leave the key out' if "string" in wanted else "leave the key out"
+        may_be_empty = "string" in wanted and not fault.schema.keys() & {"enum", "pattern", "minLength"}
+        hint = 'write "" for an empty text, or leave the key out' if may_be_empty else "leave the key out"
         yield from fault.at_value("no-value", f"{fault.label} has no value", hint)
         return
     message = f"{fault.label} has to be {words}{_instead(fault, wanted)}"
