@@ -166,6 +166,38 @@ def agrees(outcomes: list[Outcome], report: dict[str, Any]) -> None:
     assert report["throttled"] >= MESSAGES // 50 - WINDOW
 
 
+def test_parts_never_mix() -> None:
+    """Of many long messages to one phone each is put together right, although 8-bit references come round again."""
+
+    async def test() -> None:
+        timing = Timing(window=40, binds=2, timeout_s=10)
+        texts = [f"{number:04} " * 40 for number in range(600)]
+        async with (
+            foreign_smsc.node(throttle_every=40, delay_ms=5) as smsc,
+            gateway(smsc.port, timing) as provider,
+        ):
+            outcomes = await asyncio.gather(*(send(provider, text, deadline_s=50) for text in texts))
+            assert {outcome.kind for outcome in outcomes} == {Kind.ACCEPTED}
+            assert sorted(put_together((await smsc.do("report"))["taken"])) == texts
+
+    run(test())
+
+
+def put_together(taken: list[dict[str, Any]]) -> list[str]:
+    """What a phone shows: parts collected by reference, shown when all are there."""
+    begun: dict[int, dict[int, str]] = {}
+    shown = []
+    for entry in taken:
+        _, _, reference, total, number = entry["udh"][0]["data"]
+        parts = begun.setdefault(reference, {})
+        parts[number] = entry["text"]
+        if len(parts) == total:
+            shown.append("".join(parts[number] for number in sorted(parts)))
+            del begun[reference]
+    assert not begun
+    return shown
+
+
 def test_perl_takes_what_we_send() -> None:
     """Net::SMPP's SMSC reads GSM 7-bit, UCS-2 and long messages as they were meant, and refuses by number."""
 

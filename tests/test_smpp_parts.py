@@ -1,6 +1,7 @@
 """The values of the provider `smpp`: octets, addresses, statuses, receipts, the window. Nothing here does I/O."""
 
 import asyncio
+import itertools
 import struct
 
 import pytest
@@ -57,7 +58,7 @@ def test_any_octets_can_be_read(command: int, body: bytes) -> None:
 def test_smpplib_agrees_on_what_we_send() -> None:
     """A submit_sm body is read back by smpplib field by field."""
     style = Style(fields={"service_type": "CMT", "registered_delivery": 1, "validity_period": "000000010000000R"})
-    (body,) = submission("hi", ACME, PHONE, style).bodies(0)
+    (body,) = submission("hi", ACME, PHONE, style).bodies(itertools.repeat(0))
     read = smpp.parse_pdu(pdu.frame(pdu.Command.SUBMIT_SM, 7, body), sequence=0)
     assert (read.sequence, read.service_type, read.source_addr, read.destination_addr) == (
         7,
@@ -265,22 +266,24 @@ def test_backoff_grows_to_its_longest_wait() -> None:
 
 
 def test_the_queue_keeps_order() -> None:
-    """What is put back comes out in its old order, before what was never sent; what nobody waits for does not."""
+    """What is put back, and later parts, come at their message's turn; what nobody waits for does not come at all."""
     loop = asyncio.new_event_loop()
     try:
-        items = [Item(bytes([number]), loop.create_future()) for number in range(8)]
         queue = Queue()
+        items = [Item(bytes, queue.turn(), loop.create_future()) for _ in range(8)]
         for item in items:
             queue.put(item)
         sent = [queue.take() for _ in range(4)]
         assert sent == items[:4]
         for index in (2, 0, 3, 1):
-            queue.put_back(items[index])
+            queue.put(items[index])
         items[1].answer.cancel()
         queue.discard(items[5])
         assert queue
-        left = [queue.take() for _ in range(6)]
-        assert left == [items[0], items[2], items[3], items[4], items[6], items[7]]
+        second_part = Item(bytes, 1, loop.create_future())
+        queue.put(second_part)
+        left = [queue.take() for _ in range(7)]
+        assert left == [items[0], second_part, items[2], items[3], items[4], items[6], items[7]]
         assert queue.take() is None
         assert not queue
     finally:

@@ -159,7 +159,7 @@ class Bind:
     def _throttled(self, item: Item, command_status: int) -> None:
         item.on_its_way = False
         item.was_throttled = True
-        self._smsc.queue.put_back(item)
+        self._smsc.queue.put(item)
         if not self.pace.paused:
             pause_s = self.pace.throttled()
             self._after_pause = self._loop.call_later(pause_s, self._resume)

@@ -55,8 +55,9 @@ class Submission(Prepared):
         for number, part in enumerate(self.parts, start=1):
             yield carry(part, _Place(reference, len(self.parts), number, self.style.reference_bits))
 
-    def bodies(self, reference: int) -> Iterator[bytes]:
-        """The body of each submit_sm."""
+    def bodies(self, references: Iterator[int]) -> Iterator[bytes]:
+        """The body of each submit_sm. A reference is taken, if one is needed, when the first part is asked for."""
+        reference = next(references) % (1 << self.style.reference_bits) if len(self.parts) > 1 else 0
         for content in self.contents(reference):
             yield pdu.submit_body(
                 source_addr_ton=self.source.ton,

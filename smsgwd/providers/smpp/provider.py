@@ -53,7 +53,8 @@ class SmppProvider(Provider[Submission, SmppReply]):
         self._source = source
         self._destination = destination
         self._smsc: Smsc | None = None
-        # One sequence for all destinations, from anywhere: parts of before a restart do not meet those of after it.
+        # One sequence for all destinations, taken from when a message begins to leave: what is on its way together has
+        # different ones. It begins anywhere, so that parts of before a restart do not meet those of after it.
         self._references = itertools.count(secrets.randbelow(1 << 16))
 
     def render(self, message: Message) -> Submission:
@@ -91,10 +92,11 @@ class SmppProvider(Provider[Submission, SmppReply]):
         """
         smsc = self._started()
         answers: list[Answer] = []
-        reference = next(self._references) % (1 << self._style.reference_bits)
-        for body in prepared.bodies(reference):
+        turn = smsc.queue.turn()
+        bodies = prepared.bodies(self._references)
+        for _ in prepared.parts:
             try:
-                answer = await smsc.send(body, deadline)
+                answer = await smsc.send(bodies.__next__, turn, deadline)
             except SubmitError as error:
                 raise _in_mid_message(error, len(answers), len(prepared.parts)) from None
             answers.append(answer)

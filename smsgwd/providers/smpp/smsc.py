@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from smsgwd.errors import SubmitError
@@ -31,14 +32,15 @@ class Smsc:
         self._closed = False
         self._binds = [Bind(self, number) for number in range(1, timing.binds + 1)]
 
-    async def send(self, body: bytes, deadline: Deadline) -> Answer:
-        """Send one submit_sm and wait for its answer, throttling apart: that is waited out.
+    async def send(self, make: Callable[[], bytes], turn: int, deadline: Deadline) -> Answer:
+        """Send one submit_sm, which is made when it leaves, and wait for its answer; throttling is waited out.
 
-        Raises SubmitError when there is none before the deadline.
+        `turn` is from `queue.turn`, the same for all parts of a message. Raises SubmitError when there is no answer
+        before the deadline.
         """
         if deadline.passed:
             raise SubmitError(Reason.TIMEOUT, "the deadline came before it could be sent", handed_over=False)
-        item = Item(body, asyncio.get_running_loop().create_future())
+        item = Item(make, turn, asyncio.get_running_loop().create_future())
         self.queue.put(item)
         if self._turned_away:
             self.turn_away()

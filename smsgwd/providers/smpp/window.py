@@ -5,6 +5,7 @@ import heapq
 import itertools
 import random
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 FIRST_PAUSE_S = 0.02
@@ -86,42 +87,55 @@ class Answer:
 class Item:
     """One submit_sm from the moment it wants to leave until its answer is known."""
 
-    body: bytes
+    make: Callable[[], bytes]  # its body; called once, when it leaves
+    turn: int  # its place in the queue
     answer: "asyncio.Future[Answer]"
-    ticket: int = 0
     on_its_way: bool = False  # someone may have it
     was_throttled: bool = False
+    _body: bytes = b""
+
+    @property
+    def body(self) -> bytes:
+        """The body, the same at each try."""
+        self._body = self._body or self.make()
+        return self._body
+
+    def __lt__(self, other: "Item") -> bool:
+        return self.turn < other.turn
 
 
 @dataclass(slots=True)
 class Queue:
-    """What waits to be sent, in the order in which it came; what is put back keeps its place."""
+    """What waits to be sent, by turns. A message has one turn: its later parts, and what was throttled, go first."""
 
-    _tickets: "itertools.count[int]" = field(default_factory=itertools.count)
+    _turns: "itertools.count[int]" = field(default_factory=itertools.count)
+    _newest: int = -1
     _fresh: "OrderedDict[int, Item]" = field(default_factory=OrderedDict)
-    _again: list[tuple[int, Item]] = field(default_factory=list)  # a heap; never more than the windows hold
+    _begun: list[Item] = field(default_factory=list)  # a heap; about as many as the windows hold
+
+    def turn(self) -> int:
+        """The place of a message that comes now."""
+        return next(self._turns)
 
     def put(self, item: Item) -> None:
-        """Take a new one."""
-        item.ticket = next(self._tickets)
-        self._fresh[item.ticket] = item
-
-    def put_back(self, item: Item) -> None:
-        """Take one that was not taken by the SMSC. It came before all that was never sent."""
-        if not item.answer.done():
-            heapq.heappush(self._again, (item.ticket, item))
+        """Take one, at its turn."""
+        if item.turn > self._newest:
+            self._newest = item.turn
+            self._fresh[item.turn] = item
+        elif not item.answer.done():
+            heapq.heappush(self._begun, item)
 
     def take(self) -> Item | None:
         """The next one that somebody still waits for."""
         while self:
-            item = heapq.heappop(self._again)[1] if self._again else self._fresh.popitem(last=False)[1]
+            item = heapq.heappop(self._begun) if self._begun else self._fresh.popitem(last=False)[1]
             if not item.answer.done():
                 return item
         return None
 
     def discard(self, item: Item) -> None:
         """Nobody waits for this one any more."""
-        self._fresh.pop(item.ticket, None)
+        self._fresh.pop(item.turn, None)
 
     def __bool__(self) -> bool:
-        return bool(self._fresh or self._again)
+        return bool(self._fresh or self._begun)
