@@ -237,7 +237,7 @@ class _Check:
 
     def report(self, path: Path, code: str, message: str, hint: str = "", *, on_key: bool = False) -> None:
         """Take a finding."""
-        if len(self.problems) < MAX_PROBLEMS:
+        if len(self.problems) < MAX_PROBLEMS:  # as the loader: nobody reads more
             self.problems.append(self.source.problem(path, code, message, hint, on_key=on_key))
 
     def ordered(self) -> tuple[Problem, ...]:
@@ -318,7 +318,7 @@ class _Check:
 
     def _tell(self, fault: "_Fault") -> None:
         explain = _EXPLAIN.get(fault.keyword, _other)
-        for finding in explain(fault):
+        for finding in islice(explain(fault), MAX_PROBLEMS - len(self.problems)):
             self.report(finding.path, finding.code, finding.message, finding.hint, on_key=finding.on_key)
         if not fault.part.base:
             self.bad.update(fault.spoilt())
