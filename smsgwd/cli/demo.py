@@ -75,6 +75,7 @@ def _made_config(folder: Path) -> Path:
 
 def _play(config: Path, socket: str) -> int:
     """Look at the gateway, send through it, look again; returns the exit code of the send."""
+    _show(config / "gateways.d" / "console.yaml")
     message = ["--gateway", _REQUEST["gateway"], "--to", _REQUEST["to"], "--text", _REQUEST["text"]]
     _step("check", str(config / "gateways.d" / "console.yaml"))
     _step("render", "--config", str(config), *message)
@@ -82,6 +83,11 @@ def _play(config: Path, socket: str) -> int:
     terminal.say(f"\nThe same from any program that speaks HTTP:\n{_curl(socket)}")
     _step("status", "--socket", socket)
     return code
+
+
+def _show(file: Path) -> None:
+    if file.is_file():
+        terminal.say(f"\n$ cat {shlex.quote(str(file))}\n{_text(file)}")
 
 
 def _step(*words: str) -> int:
@@ -140,5 +146,5 @@ def _stop(daemon: subprocess.Popen[bytes]) -> None:
         raise terminal.Failure(f"the daemon ended with exit code {code}")
 
 
-def _text(log: Path) -> str:
-    return terminal.printable(log.read_text("utf-8", "replace").rstrip("\n"))
+def _text(file: Path) -> str:
+    return terminal.printable(file.read_text("utf-8", "replace").rstrip("\n"))

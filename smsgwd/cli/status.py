@@ -57,7 +57,7 @@ def _shown(client: Client, *, as_json: bool, indent: int | None = None) -> str:
     status = asked_for(client.status, "digest", "generation", "version", "uptime", "gateways", "problems")
     if as_json:
         return terminal.as_json(status, indent)
-    return "\n".join(_lines(status, asked(client.gateways)))
+    return "\n".join(_lines(status, asked(client.gateways))).rstrip("\n")
 
 
 def _lines(status: Mapping[str, Any], gateways: Sequence[Mapping[str, Any]]) -> list[str]:
