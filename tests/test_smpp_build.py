@@ -201,13 +201,17 @@ def test_describe_shows_exactly_what_is_sent() -> None:
     assert [len(part) // 2 for part in long["parts"]] == [6 + 134, 6 + 8]
 
 
-def test_segments_are_those_on_the_air() -> None:
-    """Encoding and number of segments follow data_coding and reference_bits, for `payload` too."""
-    for settings, encoding, number in (
+@pytest.mark.parametrize(
+    ("settings", "encoding", "number"),
+    [
+        ({}, "gsm7", 1),
         ({"data_coding": "ucs2"}, "ucs2", 3),
         ({"data_coding": "latin1"}, "latin1", 2),
         ({"long_messages": "payload", "reference_bits": 16}, "gsm7", 1),
         ({"long_messages": "payload", "data_coding": "ucs2"}, "ucs2", 3),
-    ):
-        prepared = build(**settings)[0].render(message("x" * 150))
-        assert (prepared.encoding, prepared.segments) == (encoding, number)
+    ],
+)
+def test_segments_are_those_on_the_air(settings: dict[str, Any], encoding: str, number: int) -> None:
+    """Encoding and number of segments follow data_coding and reference_bits, for `payload` too."""
+    count = build(**settings)[0].render(message("x" * 150)).count()
+    assert (count.encoding, count.segments) == (encoding, number)

@@ -95,7 +95,7 @@ def test_parts_hold_the_whole_text(long_messages: str, encoding: str, bits: int,
     codecs = {"ucs2": "utf-16-be", "latin1": "latin-1"}
     if encoding in codecs:
         assert octets.decode(codecs[encoding]) == text
-    assert (message.esm_class == 0x40) == (long_messages == "udh" and message.segments > 1)
+    assert (message.esm_class == 0x40) == (long_messages == "udh" and message.count().segments > 1)
 
 
 # Addresses

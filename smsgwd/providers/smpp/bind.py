@@ -132,10 +132,11 @@ class Bind:
         """Send one. Needs `room`."""
         if self._session is None:
             raise RuntimeError("a bind without a session has no room")
+        body = item.body
         item.on_its_way = True
         self.on_their_way += 1
         self._session.request(
-            Command.SUBMIT_SM, item.body, self._timing.timeout_s, lambda answer: self._landed(item, answer)
+            Command.SUBMIT_SM, body, self._timing.timeout_s, lambda answer: self._landed(item, answer)
         )
 
     def _landed(self, item: Item, answer: Frame | NoAnswerError) -> None:

@@ -33,8 +33,8 @@ class Submission(Prepared):
     destination: Address
     style: Style
     encoding: str
-    segments: int  # what goes on the air
-    parts: tuple[bytes, ...]
+    parts: tuple[bytes, ...]  # one alone for `payload`, whatever its length
+    is_long: bool  # more than one segment on the air
 
     @property
     def data_coding(self) -> int:
@@ -44,14 +44,15 @@ class Submission(Prepared):
     @property
     def esm_class(self) -> int:
         """Whether the parts begin with a user data header."""
-        return _UDHI if len(self.parts) > 1 and self.style.long_messages == "udh" else 0
+        return _UDHI if self.is_long and self.style.long_messages == "udh" else 0
+
+    def count(self) -> segments.Count:
+        """How long the text is on the air, in the alphabet that it is sent in."""
+        return segments.count(self.text, encoding=self.encoding, reference_bits=self.style.reference_bits)
 
     def contents(self, reference: int) -> Iterator[dict[str, Any]]:
         """The fields that carry each part."""
-        if len(self.parts) == self.segments == 1:
-            yield {"short_message": self.parts[0]}
-            return
-        carry = CARRIERS[self.style.long_messages]
+        carry = CARRIERS[self.style.long_messages] if self.is_long else _alone
         for number, part in enumerate(self.parts, start=1):
             yield carry(part, _Place(reference, len(self.parts), number, self.style.reference_bits))
 
@@ -81,6 +82,10 @@ class _Place:
     bits: int
 
 
+def _alone(part: bytes, place: _Place) -> dict[str, Any]:  # noqa: ARG001 - as the others
+    return {"short_message": part}
+
+
 def _udh(part: bytes, place: _Place) -> dict[str, Any]:
     return {"short_message": segments.udh(place.reference, place.total, place.number, place.bits) + part}
 
@@ -95,7 +100,7 @@ def _sar(part: bytes, place: _Place) -> dict[str, Any]:
     }
 
 
-def _payload(part: bytes, place: _Place) -> dict[str, Any]:  # noqa: ARG001 - one of CARRIERS
+def _payload(part: bytes, place: _Place) -> dict[str, Any]:  # noqa: ARG001 - as the others
     return {"message_payload": part}  # SMPP 5.3.2.32: the SMSC cuts it
 
 
@@ -109,4 +114,4 @@ def submission(text: str, source: Address, destination: Address, style: Style) -
     except segments.EncodingError as error:
         raise MessageError(Reason.CONTENT, str(error)) from None
     parts = (b"".join(split.parts),) if style.long_messages == "payload" else split.parts
-    return Submission(text, source, destination, style, split.encoding, len(split.parts), parts)
+    return Submission(text, source, destination, style, split.encoding, parts, is_long=len(split.parts) > 1)
