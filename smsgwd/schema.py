@@ -80,34 +80,43 @@ _Validator = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A schema, ready to be used. `base` is where it applies in the file."""
+    """A schema, ready to be used: its references are filled in. `base` is where it applies in the file."""
 
     schema: Schema
     validator: Validator
     base: Path = ()
 
-    def resolve(self, schema: Schema) -> Schema:
-        """A schema, with what it refers to."""
-        while "$ref" in schema:
-            name = schema["$ref"].removeprefix("#/$defs/")
-            schema = {**self.schema["$defs"][name], **{key: schema[key] for key in schema if key != "$ref"}}
+
+def _child(schema: Schema, key: str) -> Schema:
+    """The schema of a value of a mapping; an empty one for an unknown key."""
+    if schema.get("x-json"):
         return schema
+    further = schema.get("additionalProperties")
+    found: Schema = schema.get("properties", {}).get(key, further if isinstance(further, dict) else {})
+    return found
 
-    def child(self, schema: Schema, key: str) -> Schema:
-        """The schema of a value of a mapping; an empty one for an unknown key."""
-        if schema.get("x-json"):
-            return schema
-        further = schema.get("additionalProperties")
-        return self.resolve(schema.get("properties", {}).get(key, further if isinstance(further, dict) else {}))
 
-    def item(self, schema: Schema) -> Schema:
-        """The schema of the items of a list."""
-        return schema if schema.get("x-json") else self.resolve(schema.get("items", {}))
+def _item(schema: Schema) -> Schema:
+    """The schema of the items of a list."""
+    return schema if schema.get("x-json") else schema.get("items", {})
+
+
+def _filled_in(part: Any, definitions: Schema) -> Any:
+    """A part of a schema with what it refers to in the place of each reference. None refers to itself."""
+    if isinstance(part, list):
+        return [_filled_in(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    own = {key: _filled_in(value, definitions) for key, value in part.items() if key not in {"$ref", "$defs"}}
+    if "$ref" not in part:
+        return own
+    return {**_filled_in(definitions[part["$ref"].removeprefix("#/$defs/")], definitions), **own}
 
 
 def _part(schema: Schema, base: Path = ()) -> _Part:
+    whole = _filled_in(schema, schema.get("$defs", {}))
     # an explicit, empty registry: no reference is ever fetched from anywhere
-    return _Part(schema, _Validator(schema, registry=Registry()), base)
+    return _Part(whole, _Validator(whole, registry=Registry()), base)
 
 
 @cache
@@ -210,16 +219,16 @@ def _walk(part: _Part, data: Any) -> Iterator[tuple[Path, str, Schema]]:
         if isinstance(value, str):
             yield path, value, schema
         elif isinstance(value, dict):
-            pending += [((*path, key), item, part.child(schema, key)) for key, item in reversed(value.items())]
+            pending += [((*path, key), item, _child(schema, key)) for key, item in reversed(value.items())]
         elif isinstance(value, list):
-            items = [((*path, index), item, _of_item(part, schema)) for index, item in enumerate(value)]
+            items = [((*path, index), item, _of_item(schema)) for index, item in enumerate(value)]
             pending += reversed(items)
 
 
-def _of_item(part: _Part, schema: Schema) -> Schema:
+def _of_item(schema: Schema) -> Schema:
     """The schema of an item; what is said of `text or list of texts` holds for the texts of the list."""
     marks = {key: schema[key] for key in ("x-template", "x-secret") if key in schema}
-    return {**part.item(schema), **marks}
+    return {**_item(schema), **marks}
 
 
 # --- one check -----------------------------------------------------------------------------------------------------
@@ -246,7 +255,7 @@ class _Check:
 
     def part(self, part: _Part, node: Node) -> Any:
         """The typed data of a part of the file, without what is wrong."""
-        data = self._typed(part, node, part.schema, part.base)
+        data = self._typed(node, part.schema, part.base)
         for error in islice(part.validator.iter_errors(data), MAX_PROBLEMS):
             if error.instance is not _HOLE:
                 self._tell(_Fault(self.source, part, error))
@@ -256,17 +265,16 @@ class _Check:
 
     # -- types
 
-    def _typed(self, part: _Part, node: Node, schema: Schema, path: Path) -> Any:
+    def _typed(self, node: Node, schema: Schema, path: Path) -> Any:
         if isinstance(node, Scalar):
             return self._scalar(node, schema, path)
         if isinstance(node, MappingNode) and not node.broken:
             return {
-                key: self._typed(part, entry.value, part.child(schema, key), (*path, key))
-                for key, entry in node.entries.items()
+                key: self._typed(entry.value, _child(schema, key), (*path, key)) for key, entry in node.entries.items()
             }
         if isinstance(node, Sequence):
-            item = part.item(schema)
-            return [self._typed(part, value, item, (*path, index)) for index, value in enumerate(node.items)]
+            item = _item(schema)
+            return [self._typed(value, item, (*path, index)) for index, value in enumerate(node.items)]
         return self._hole(path)
 
     def _hole(self, path: Path) -> Any:
