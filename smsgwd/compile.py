@@ -91,17 +91,19 @@ class Draft:
 
 
 def compile_gateway(
-    name: str, source: Source, site: Site, *, resolve: bool
+    name: str, source: Source, site: Site, *, resolve: bool, files: set[Path] | None = None
 ) -> tuple[Gateway | None, tuple[Problem, ...]]:
     """The gateway and its warnings, or None and all that is wrong.
 
     `resolve` reads the secrets; without it each is `***` (`check`, `render`). A disabled gateway's are never read.
+    `files` takes every file that was looked for beside this one, also when nothing compiles because one is missing.
     """
     data, problems = schema.check_gateway(source)
     if data is None:
         return None, _ordered([*source.problems, *problems])
     enabled = data.get("enabled", True)
     draft = Draft(name, source, site, resolved=resolve and enabled, problems=[*source.problems, *problems])
+    draft.files = draft.files if files is None else files
     draft.problems += credentials.literal_secrets(source, data)
     gateway = _assemble(draft, data)
     if has_errors(draft.problems):
@@ -302,13 +304,17 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def compile_site(source: Source, directory: Path, *, resolve: bool) -> tuple[SiteConfig | None, tuple[Problem, ...]]:
+def compile_site(
+    source: Source, directory: Path, *, resolve: bool, files: set[Path] | None = None
+) -> tuple[SiteConfig | None, tuple[Problem, ...]]:
     """smsgwd.yaml, compiled, and its findings; None where it is not sound.
 
     A secret that is missing is a finding, but does not make the file unsound: only what needs it suffers.
+    `files` takes every file that was looked for beside this one.
     """
     data, problems = schema.check_site(source)
     draft = Draft("smsgwd", source, Site(directory), resolved=resolve, problems=[*source.problems, *problems])
+    draft.files = draft.files if files is None else files
     draft.problems += credentials.literal_secrets(source, data or {})
     if data is None or has_errors(draft.problems):
         return None, _ordered(draft.problems)
