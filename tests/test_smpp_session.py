@@ -458,8 +458,8 @@ def test_connecting_is_bound_by_time() -> None:
 
 
 @pytest.mark.parametrize("status", [fake_smsc.THROTTLED, fake_smsc.QUEUE_FULL])
-def test_throttling_pauses_the_bind_and_keeps_order(status: int) -> None:
-    """What the SMSC throttles is sent again, in its old order and before what came later."""
+def test_throttling_pauses_the_bind_and_keeps_order(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """What the SMSC throttles is sent again, in its old order and before what came later; the log says it once."""
     seen: list[str] = []
 
     async def script(peer: Peer) -> None:
@@ -480,6 +480,7 @@ def test_throttling_pauses_the_bind_and_keeps_order(status: int) -> None:
             assert seen == list("abcdefgh")
 
     run(test())
+    assert caplog.messages == ["throttled"]
 
 
 def test_throttled_until_the_deadline_is_unsent() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ log = logging.getLogger("smsgwd.smpp")
 
 _MISSES = 2  # enquire_links in a row without an answer, until a connection counts as dead
 _NEXT_ADDRESS_S = 0.25  # RFC 8305: a dead address of a host does not hold up the next one
+_TELL_AGAIN_S = 60.0  # an SMSC that throttles does so many times a second
 _FAREWELL_S = 2.0  # how long an SMSC has to answer our unbind
 _BINDS = {"transceiver": Command.BIND_TRANSCEIVER, "transmitter": Command.BIND_TRANSMITTER}
 
@@ -114,6 +116,7 @@ class Bind:
         self._session: Session | None = None
         self._wake = asyncio.Event()  # the session has ended, or something was not answered
         self._after_pause: asyncio.TimerHandle | None = None
+        self._told_at = -math.inf  # when the log last said that the SMSC throttles
         self._reconnect = Backoff(*smsc.timing.reconnect_s)
         self._refused = Backoff(*smsc.timing.refused_s)
         self.pace = Pace(smsc.timing.window)
@@ -162,9 +165,14 @@ class Bind:
         item.was_throttled = True
         self._smsc.queue.put(item)
         if not self.pace.paused:
-            pause_s = self.pace.throttled()
-            self._after_pause = self._loop.call_later(pause_s, self._resume)
-            log.info("throttled", extra={**self._about, "status": status.name(command_status), "pause_s": pause_s})
+            self._after_pause = self._loop.call_later(self.pace.throttled(), self._resume)
+            self._tell_throttled(command_status)
+
+    def _tell_throttled(self, command_status: int) -> None:
+        now = self._loop.time()
+        if now - self._told_at > _TELL_AGAIN_S:
+            self._told_at = now
+            log.warning("throttled", extra={**self._about, "status": status.name(command_status)})
 
     def _resume(self) -> None:
         self.pace.resumed()
