@@ -4,14 +4,13 @@ import json
 import os
 import pwd
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from other_user import IS_ROOT, Call, become, called
 from served import serving
 
 from smsgwd.errors import RequestError
@@ -92,54 +91,34 @@ def test_a_socket_tells_who_connected() -> None:
         read_peer(tcp)
 
 
-CLIENT = """
-import http.client, json, socket, sys
-path, calls = sys.argv[1], json.loads(sys.argv[2])
-class Connection(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(path)
-answers = []
-for method, target, gateway in calls:
-    connection = Connection("smsgwd")
-    lines = [json.dumps({"gateway": one, "to": "+491701234567", "text": "hi"}) for one in gateway or []]
-    kind = "application/x-ndjson" if lines[1:] else "application/json"
-    connection.request(method, target, "\\n".join(lines), {"Content-Type": kind})
-    answer = connection.getresponse()
-    text = answer.read().decode()
-    kind = answer.headers["Content-Type"]
-    answers.append([answer.status, json.loads(text) if kind.endswith("json") and "nd" not in kind else text])
-    connection.close()
-print(json.dumps(answers))
-"""
-SEND_ALLOWED = ["POST", "/v1/messages", ["ops-one"]]
-CALLS = [
+SEND_ALLOWED: Call = ("POST", "/v1/messages", ["ops-one"])
+CALLS: list[Call] = [
     SEND_ALLOWED,
-    ["POST", "/v1/messages", ["gated"]],
-    ["POST", "/v1/messages", ["not-there"]],
-    ["POST", "/v1/render", ["ops-one"]],
-    ["POST", "/v1/render", ["gated"]],
-    ["GET", "/v1/gateways", None],
-    ["GET", "/v1/gateways/ops-one", None],
-    ["GET", "/v1/gateways/gated", None],
-    ["GET", "/v1/gateways/not-there", None],
-    ["GET", "/v1/status", None],
-    ["GET", "/metrics", None],
-    ["POST", "/v1/reload", None],
-    ["GET", "/healthz", None],
-    ["GET", "/readyz", None],
-    ["GET", "/openapi.json", None],
+    ("POST", "/v1/messages", ["gated"]),
+    ("POST", "/v1/messages", ["not-there"]),
+    ("POST", "/v1/render", ["ops-one"]),
+    ("POST", "/v1/render", ["gated"]),
+    ("GET", "/v1/gateways", []),
+    ("GET", "/v1/gateways/ops-one", []),
+    ("GET", "/v1/gateways/gated", []),
+    ("GET", "/v1/gateways/not-there", []),
+    ("GET", "/v1/status", []),
+    ("GET", "/metrics", []),
+    ("POST", "/v1/reload", []),
+    ("GET", "/healthz", []),
+    ("GET", "/readyz", []),
+    ("GET", "/openapi.json", []),
 ]
-# Another user needs root to become it; without root these are our own groups and our own uid, which may do everything.
-OTHERS = (
+# Another user needs root to become it; without root there is only our own, which may do everything.
+OTHERS: dict[str, tuple[list[str], str]] = (
     {
-        "user": (["setpriv", "--reuid=60001", "--regid=60001", "--clear-groups"], "restricted"),
-        "group": (["setpriv", "--reuid=60002", "--regid=60002", "--groups=60100"], "admin"),
-        "status of some": (["setpriv", "--reuid=60003", "--regid=60003", "--clear-groups"], "watcher"),
-        "nobody": (["setpriv", "--reuid=60009", "--regid=60009", "--clear-groups"], "nobody"),
+        "user": (become(60_001), "restricted"),
+        "group": (become(60_002, [60_100]), "admin"),
+        "status of some": (become(60_003), "watcher"),
+        "nobody": (become(60_009), "nobody"),
         "root": ([], "admin"),
     }
-    if ME == 0
+    if IS_ROOT
     else {"ourselves": ([], "admin")}
 )
 EXPECTED = {
@@ -151,30 +130,21 @@ EXPECTED = {
 }
 
 
-async def called(folder: Path, rules: tuple[AccessRule, ...], become: list[str], calls: list[Any]) -> list[Any]:
+def answers_to(who: str, folder: Path, rules: tuple[AccessRule, ...], calls: list[Call]) -> list[tuple[int, Any]]:
     """What a process that became somebody else is answered."""
-    async with serving(folder, config=SiteConfig(access=rules)) as served:
-        client = await asyncio.create_subprocess_exec(
-            *become,
-            getattr(sys, "_base_executable", sys.executable),
-            "-I",
-            "-c",
-            CLIENT,
-            str(served.path),
-            json.dumps(calls),
-            stdout=subprocess.PIPE,
-            cwd="/",
-        )
-        printed, _ = await asyncio.wait_for(client.communicate(), 30)
-        return list(json.loads(printed))
+
+    async def scenario() -> list[tuple[int, Any]]:
+        async with serving(folder, config=SiteConfig(access=rules)) as served:
+            return await asyncio.to_thread(called, OTHERS[who][0], served.path, calls)
+
+    return asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("who", OTHERS)
 def test_real_processes_of_other_users(open_folder: Path, who: str) -> None:
     """Each call of each sort of caller is allowed or refused as the rules say, and refused before it is looked up."""
-    become, kind = OTHERS[who]
-    answers = asyncio.run(called(open_folder, RULES, become, CALLS))
-    assert [status for status, _ in answers] == EXPECTED[kind]
+    answers = answers_to(who, open_folder, RULES, CALLS)
+    assert [status for status, _ in answers] == EXPECTED[OTHERS[who][1]]
     for status, content in answers:
         assert status != 403 or content["type"] == "urn:smsgwd:problem:forbidden"
 
@@ -182,31 +152,26 @@ def test_real_processes_of_other_users(open_folder: Path, who: str) -> None:
 @pytest.mark.parametrize("who", sorted(OTHERS))
 def test_without_rules_real_processes_of_other_users_may_send(open_folder: Path, who: str) -> None:
     """Without rules another user may send and nothing else."""
-    become, _ = OTHERS[who]
-    answers = asyncio.run(called(open_folder, (), become, [SEND_ALLOWED, ["GET", "/v1/status", None]]))
-    assert [status for status, _ in answers] == ([200, 200] if not become else [200, 403])
+    answers = answers_to(who, open_folder, (), [SEND_ALLOWED, ("GET", "/v1/status", [])])
+    assert [status for status, _ in answers] == ([200, 403] if OTHERS[who][0] else [200, 200])
 
 
 @pytest.mark.parametrize("who", OTHERS)
 def test_access_is_asked_for_each_line_of_a_stream(open_folder: Path, who: str) -> None:
     """A line for a gateway that the caller may not use is refused alone."""
-    become, kind = OTHERS[who]
-    ((status, text),) = asyncio.run(
-        called(open_folder, RULES, become, [["POST", "/v1/messages", ["ops-one", "gated", "not-there"]]])
-    )
+    stream: Call = ("POST", "/v1/messages", ["ops-one", "gated", "not-there"])
+    ((status, text),) = answers_to(who, open_folder, RULES, [stream])
     lines = {one["line"]: one.get("status", 200) for one in map(json.loads, text.splitlines())}
     assert status == 200
-    assert [lines[1], lines[2], lines[3]] == EXPECTED[kind][:3]
+    assert [lines[1], lines[2], lines[3]] == EXPECTED[OTHERS[who][1]][:3]
 
 
 def test_the_list_shows_what_the_caller_may_see(open_folder: Path) -> None:
     """A rule for some gateways shows these and hides the others' names and faults."""
-    become, kind = OTHERS.get("status of some", ([], "admin"))
-    answers = asyncio.run(
-        called(open_folder, RULES, become, [["GET", "/v1/gateways", None], ["GET", "/v1/status", None]])
-    )
+    who = next((one for one in OTHERS if one == "status of some"), "ourselves")
+    answers = answers_to(who, open_folder, RULES, [("GET", "/v1/gateways", []), ("GET", "/v1/status", [])])
     names = [one["name"] for one in answers[0][1]]
-    if kind == "watcher":
+    if IS_ROOT:
         assert names == ["ops-one"]
         assert answers[1][1]["problems"] == []
         assert answers[1][1]["gateways"]["ok"] == 1

@@ -47,7 +47,7 @@ def answer(
 
 def as_octets(value: Any) -> bytes:
     """The value as one line of JSON. A lone surrogate cannot be UTF-8: it is escaped, as JSON can."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def begun_answer(content_type: str) -> web.StreamResponse:

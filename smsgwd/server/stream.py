@@ -82,7 +82,7 @@ class Stream:
 
     async def _write(self, number: int, content: dict[str, Any]) -> None:
         async with self._writing, asyncio.timeout(self._limits.answer_s):
-            await self._response.write(as_octets({"line": number, **content}) + b"\n")
+            await self._response.write(as_octets({"line": number, **content}))
 
     async def _lines(self) -> AsyncIterator[bytes]:
         """The lines of the body, the last with or without its end; one that is too long comes cut, as the last."""
