@@ -65,9 +65,21 @@ def socket(config: Path, tmp_path: Path) -> Iterator[str]:
         yield str(path)
 
 
-def test_send(capsys: pytest.CaptureFixture[str], socket: str) -> None:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The socket of one daemon for tests that change nothing: a good gateway, a disabled and a broken one."""
+    folder = tmp_path_factory.mktemp("shared")
+    files = {"console": GOOD, "off": GOOD + "enabled: false\n", "broken": BROKEN}
+    (folder / "gateways.d").mkdir()
+    for name, content in files.items():
+        (folder / "gateways.d" / f"{name}.yaml").write_text(content)
+    with serving(folder, folder / "s"):
+        yield str(folder / "s")
+
+
+def test_send(capsys: pytest.CaptureFixture[str], shared: str) -> None:
     """A message goes from the command through the daemon to the gateway, and its outcome back."""
-    to = ("--gateway", "console", "--to", "0170 1234567", "--socket", socket)
+    to = ("--gateway", "console", "--to", "0170 1234567", "--socket", shared)
     plain = run(capsys, "send", *to, "--text", "hi")
     assert (plain.code, plain.err) == (0, "")
     assert plain.out.startswith("accepted by console: ")
@@ -89,13 +101,10 @@ def test_send(capsys: pytest.CaptureFixture[str], socket: str) -> None:
     ],
 )
 def test_not_sent(
-    capsys: pytest.CaptureFixture[str], config: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+    capsys: pytest.CaptureFixture[str], shared: str, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     """What cannot be sent is told in the daemon's words, with the exit code of the interface."""
-    (config / "gateways.d" / "off.yaml").write_text(GOOD + "enabled: false\n")
-    (config / "gateways.d" / "broken.yaml").write_text(BROKEN)
-    with serving(config, tmp_path / "s"):
-        done = run(capsys, "send", *arguments, "--socket", str(tmp_path / "s"))
+    done = run(capsys, "send", *arguments, "--socket", shared)
     assert (done.code, done.out) == (code, "")
     assert words in done.err
 
@@ -124,22 +133,22 @@ def test_reload_expects(capsys: pytest.CaptureFixture[str], socket: str) -> None
     assert f"expected the digest sha256:0, but {digest} is served" in other.err
 
 
-def test_client(socket: str) -> None:
+def test_client(shared: str) -> None:
     """Every question of the client has its answer."""
-    client = Client(socket)
+    client = Client(shared)
     outcome = client.send(gateway="console", to="0170 1234567", template="login", vars={"code": "1"}, deadline="5s")
     assert (outcome.kind, outcome.gateway, outcome.attempts) == (Kind.ACCEPTED, "console", 1)
     assert client.render(gateway="console", to="0170 1234567", text="hi")["to"] == "+491701234567"
-    assert [one["name"] for one in client.gateways()] == ["console"]
+    assert [one["name"] for one in client.gateways()] == ["broken", "console", "off"]
     assert client.gateway("console")["last"]["outcome"] == "accepted"
     assert client.reload()["digest"] == client.status()["digest"] == outcome.digest
     with pytest.raises(RequestRefused, match="unknown-gateway"):
         client.gateway("nobody")
 
 
-def test_idempotency(socket: str) -> None:
+def test_idempotency(shared: str) -> None:
     """The same key gets the first outcome; with another text it is refused."""
-    client = Client(socket)
+    client = Client(shared)
     first, again = (
         client.send(gateway="console", to="+491701234567", text="hi", idempotency_key="k") for _ in range(2)
     )
@@ -174,12 +183,12 @@ def test_serve_with_bad_site(config: Path, tmp_path: Path) -> None:
     assert "smsgwd.yaml:1:1: error[unknown-key]" in done.err
 
 
-def test_serve_on_a_taken_socket(config: Path, socket: str) -> None:
+def test_serve_on_a_taken_socket(config: Path, shared: str) -> None:
     """A socket that a daemon serves is not taken from it."""
-    done = spawn("serve", "--config", str(config), "--socket", socket)
+    done = spawn("serve", "--config", str(config), "--socket", shared)
     assert done.code == 1
-    assert socket in done.err
-    assert serves(Client(socket))
+    assert shared in done.err
+    assert serves(Client(shared))
 
 
 @pytest.mark.parametrize("from_checkout", [False, True])

@@ -64,22 +64,22 @@ def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Readin
     """Compile what these paths name, or the configuration directory; also tells how many files were looked at."""
     seen = read_paths(paths) if paths else look(config)
     reading = Reading(config, resolve)
-    _read_site(reading, seen, config)
+    for file in seen.sites:
+        reading.read_site(file)
+    if paths and not seen.sites:
+        reading.config = _site_beside(config, resolve=resolve)
     for file in seen.gateways:
         reading.read_gateway(file)
     reading.problems += seen.problems
     return reading, len({file.file for file in (*seen.sites, *seen.gateways)} | {fault.file for fault in seen.problems})
 
 
-def _read_site(reading: Reading, seen: Look, config: Path) -> None:
-    """The smsgwd.yaml of the configuration is what gateways refer to; it is told about only if it was asked for."""
-    for file in seen.sites:
+def _site_beside(config: Path, *, resolve: bool) -> SiteConfig | None:
+    """What gateways may refer to of a smsgwd.yaml that nobody asked to check: its findings are not told."""
+    reading, file = Reading(config, resolve), look(config).site
+    if file is not None:
         reading.read_site(file)
-    beside = look(config).site if not seen.sites else None
-    if beside is not None:
-        quiet = Reading(config, reading.resolve)
-        quiet.read_site(beside)
-        reading.config = quiet.config
+    return reading.config
 
 
 def registry_of(config: Path, name: str) -> tuple[Registry, Reading]:
