@@ -400,6 +400,7 @@ def test_64_sends_at_once(choice: str) -> None:
         results = asyncio.run(go(server))
         assert [body(result) for result in results] == [b"%d" % number for number in range(64)]
         assert len(server.requests) == 64
+        assert server.connections <= {"requests": WORKERS, "httptools": CONNECTIONS}[choice]
 
 
 def test_more_than_the_connections_wait_inside_their_deadline(choice: str) -> None:
@@ -430,6 +431,13 @@ def test_a_place_is_free_again_after_each_end(choice: str) -> None:
         results = exchange(choice, server.endpoint(), *[request()] * (WORKERS + 8))
         assert {fault(result) for result in results} == {(True, Reason.PROVIDER)}
         assert len(server.requests) == WORKERS + 8
+
+
+def test_cut_bodies_use_up_no_connection(choice: str) -> None:
+    """More cut answers than connections, one after the other: none waits for a connection that was never read out."""
+    with RawServer(answers(http(200, b"x" * (MAX_BODY_OCTETS + 1)))) as server:
+        results = exchange(choice, server.endpoint(), *[request()] * (WORKERS + 8))
+        assert {len(body(result)) for result in results} == {MAX_BODY_OCTETS}
 
 
 def test_close_cuts_what_is_under_way(choice: str) -> None:
@@ -538,6 +546,18 @@ def test_a_silent_handshake_is_unsent(choice: str, ca_file: Path) -> None:
         (result,) = exchange(choice, endpoint)
         assert time.monotonic() - started < 2
     assert not fault(result)[0]
+
+
+def test_verification_is_each_gateways_own(choice: str, tls_server: RawServer) -> None:
+    """A gateway that does not verify leaves nothing behind for one that does."""
+    assert body(exchange(choice, tls_server.endpoint(tls=Tls(verify=False)))[0]) == b"ok"
+    assert fault(exchange(choice, tls_server.endpoint())[0]) == (False, Reason.CONFIG)
+
+
+def test_a_name_with_a_final_dot(choice: str, tls_server: RawServer, ca_file: Path) -> None:
+    """The dot of a full name is for the look-up, and no part of the name in a certificate."""
+    (result,) = exchange(choice, tls_server.endpoint(host="localhost.", tls=Tls(ca_file=ca_file)))
+    assert isinstance(result, WireResponse) or result.reason is Reason.UNREACHABLE  # not every resolver knows it
 
 
 def test_verification_can_be_switched_off(choice: str, tls_server: RawServer) -> None:

@@ -318,8 +318,8 @@ def test_message_ids(rule: Rules, body: bytes, ids: tuple[str, ...]) -> None:
 )
 def test_error_is_quoted(rule: Rules, body: bytes, quote: str) -> None:
     """What `error` finds in a refusal is handed to the sender as a quote, never put into our own words."""
-    outcome = judged(WireResponse(422, body=body), {"error": rule})
-    assert (outcome.quote, outcome.detail) == (quote, "HTTP 422 Unprocessable Entity: the provider refused the message")
+    outcome = judged(WireResponse(400, body=body), {"error": rule})
+    assert (outcome.quote, outcome.detail) == (quote, "HTTP 400 Bad Request: the provider refused the message")
 
 
 def test_without_error_nothing_of_a_body_is_told() -> None:

@@ -24,19 +24,8 @@ CREDENTIALS = f"me:{PASSWORD}"
 @pytest.fixture(scope="module")
 def forward() -> Iterator[int]:
     """The port of a forward proxy that wants a password."""
-    options = [
-        "--hostname",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--num-workers",
-        "1",
-        "--num-acceptors",
-        "1",
-        "--log-level",
-        "c",
-        "--threadless",
-    ]
+    few = ["--num-workers", "1", "--num-acceptors", "1", "--threadless"]
+    options = ["--hostname", "127.0.0.1", "--port", "0", "--log-level", "c", *few]
     with proxy.Proxy([*options, "--basic-auth", CREDENTIALS]) as running:
         yield running.flags.port
 

@@ -537,6 +537,7 @@ def test_hosts(server: RawServer) -> None:
         "http://[::1]:81/": "[::1]:81",
         "https://example.com:443/": "example.com",
         "http://sms_gw/": "sms_gw",
+        "http://block.example\n": "block.example",
     }.items():
         provider = compiled({"provider": "http", "settings": {"url": url}}, Site()).provider
         assert provider.render(message()).request.headers[0] == ("Host", host.encode())

@@ -160,17 +160,25 @@ class _Connection(asyncio.Protocol):
         """Write the request and read the answer. Raises SubmitError."""
         loop = asyncio.get_running_loop()
         self._answer, self._done = _Answer(), loop.create_future()
-        self.transport.write(octets)
-        if endpoint.scheme == "http" and self.transport.is_closing():  # the very first octet was refused
-            self._fail(wire.unreachable(endpoint, "the connection was closed"))
         timer = loop.call_later(deadline.remaining(), self._fail, wire.too_late(written=True))
         try:
+            self._write(octets, deadline, endpoint)
             return await self._done
         finally:
             timer.cancel()
+            self._done.cancel()  # where nothing was written, nobody waits for it
             if not self._answer.reusable:
                 self.transport.abort()
             self._answer = None
+
+    def _write(self, octets: bytes, deadline: Deadline, endpoint: Endpoint) -> None:
+        if deadline.passed:
+            raise wire.too_late(written=False)
+        if self.transport.is_closing():
+            raise wire.spoke_first(endpoint)
+        self.transport.write(octets)
+        if endpoint.scheme == "http" and self.transport.is_closing():  # the very first octet was refused
+            raise wire.unreachable(endpoint, "the connection was closed")
 
     def _finish(self, answer: _Answer) -> None:
         self.rests_until = time.monotonic() + wire.idle_limit(answer.header("Keep-Alive"))
@@ -199,8 +207,6 @@ class LlhttpEngine:
         await self._take_seat(deadline)
         try:
             connection = self._rested() or await self._connect(deadline)
-            if deadline.passed:
-                raise wire.too_late(written=False)
             response = await connection.exchange(_octets(self._endpoint, request), deadline, self._endpoint)
             if not connection.transport.is_closing():
                 self._resting.append(connection)
@@ -215,7 +221,7 @@ class LlhttpEngine:
         for connection in self._open:
             connection.transport.abort()
         if self._open:
-            await asyncio.wait([connection.closed for connection in self._open])
+            await asyncio.wait([connection.closed for connection in self._open], timeout=_TLS_CLOSE_S)
 
     async def _take_seat(self, deadline: Deadline) -> None:
         try:
@@ -266,7 +272,7 @@ class LlhttpEngine:
             _Connection,
             sock=connected,
             ssl=tls,
-            server_hostname=self._endpoint.host if tls else None,
+            server_hostname=self._endpoint.host.rstrip(".") if tls else None,
             ssl_shutdown_timeout=_TLS_CLOSE_S if tls else None,
         )
         connection.rests_until = float("inf")
