@@ -41,7 +41,7 @@ _USER_AND_PASSWORD = re.compile(r"[^:@]*:(.+)@", re.DOTALL)
 _PARAMETER = re.compile(r"[?&;]([^=&;#]*)=([^&;#]+)")
 _XML_ELEMENT = re.compile(r"<([^\s<>/!?]+)(?:\s[^<>]*)?>\s*([^<\s][^<]*)</")
 _XML_ATTRIBUTE = re.compile(r"\s([^\s<>=\"']+)\s*=\s*(?:\"([^\"<]+)\"|'([^'<]+)')")
-_MASK = "\0"  # takes the place of each character of an expression: it occurs in no file
+_MASK = "\ud800"  # takes the place of each character of an expression: no file can hold a lone surrogate
 
 _NOT_LOOKED_AT = frozenset({"access", "secrets", "templates", "tests"})  # nothing there goes to a provider
 _REFERENCE_KINDS = ("credential", "env", "file")

@@ -138,7 +138,7 @@ class Source:
             return self.position(path)
         return self.place(_offset_in_file(self.text, node, offset))
 
-    def problem(  # noqa: PLR0913 - the signature that every part of the configuration reports by
+    def problem(
         self,
         path: Path,
         code: str,
@@ -340,7 +340,8 @@ class _Composer:
     def _checked_root(self) -> Mapping | None:
         root = self._root
         if root is None or (isinstance(root, Scalar) and root.plain and not root.text):
-            self._report(0, "empty-file", "the file is empty", "a gateway file begins with `provider: ...`")
+            hint = "a gateway file begins with `provider: ...`; smsgwd.yaml may be `{}`, or absent"
+            self._report(0, "empty-file", "the file is empty", hint)
         elif isinstance(root, Mapping) and "sops" in root.entries:
             self._encrypted(root.entries["sops"].key_start)
         elif isinstance(root, Mapping):

@@ -578,6 +578,8 @@ def _choices(shapes: list[list[str]]) -> str:
 
 def _conflicting(fault: _Fault) -> Iterator[_Finding]:
     """`not` of an `anyOf` of pairs: which keys do not go together."""
+    if not isinstance(fault.instance, dict):
+        return  # `type` says so already
     pairs = [set(pair["required"]) for pair in fault.wanted["anyOf"]]
     yield _conflict(fault, {key for pair in pairs if pair <= fault.instance.keys() for key in pair})
 
