@@ -102,7 +102,7 @@ def _sender(sender: str) -> str:
 
 def _count(gateway: Gateway, prepared: Prepared) -> segments.Count:
     try:
-        count = segments.count(prepared.text)
+        count = prepared.count()
     except segments.EncodingError as error:
         raise MessageError(Reason.CONTENT, str(error)) from None
     if gateway.max_segments is not None and count.segments > gateway.max_segments:
@@ -191,7 +191,7 @@ def _may_repeat(outcome: Outcome, *, on_unknown: bool) -> bool:
 
 def _wait_s(outcome: Outcome, first_s: float, number: int) -> float:
     """Twice as long each time, up to a quarter longer so that many do not come back at once; longer if asked to."""
-    grown = first_s * 2 ** (number - 1) * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, guards nothing
+    grown: float = first_s * 2 ** (number - 1) * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, guards nothing
     return max(grown, outcome.retry_after_s or 0.0)
 
 

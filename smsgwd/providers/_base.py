@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from smsgwd import segments
 from smsgwd.errors import Severity
 from smsgwd.message import Message
 from smsgwd.outcome import Outcome
@@ -28,9 +29,13 @@ Path_ = tuple[str | int, ...]  # keys and indices from the root of the file: ("s
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A message ready to leave. `text` is what the recipient reads; `segments` are counted from it."""
+    """A message ready to leave. `text` is what the recipient reads."""
 
     text: str
+
+    def count(self) -> segments.Count:
+        """How many segments it takes, as far as one can tell from here. Raises segments.EncodingError."""
+        return segments.count(self.text)
 
 
 class Reply(Protocol):
