@@ -238,7 +238,7 @@ def test_without_a_whole_answer_it_is_unknown(choice: str, case: str) -> None:
     with RawServer(script) as server:
         started = time.monotonic()
         (result,) = exchange(choice, server.endpoint(), seconds=0.6 if reason is Reason.TIMEOUT else 5)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
         assert fault(result) == (True, reason)
         assert server.connections == 1
 
@@ -256,7 +256,10 @@ def test_after_a_timeout_the_connection_is_cut(choice: str) -> None:
     with RawServer(read_then(Line.silence)) as server:
         exchange(choice, server.endpoint(), seconds=0.2)
         assert server.hung_up.wait(5)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("http")]
+    for thread in threading.enumerate():
+        if thread.name.startswith("http"):
+            thread.join(5)
+            assert not thread.is_alive()
 
 
 # --- when nothing left
@@ -544,7 +547,7 @@ def test_a_silent_handshake_is_unsent(choice: str, ca_file: Path) -> None:
         started = time.monotonic()
         endpoint = server.endpoint(scheme="https", tls=Tls(ca_file=ca_file), connect_timeout_s=0.3)
         (result,) = exchange(choice, endpoint)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
     assert not fault(result)[0]
 
 

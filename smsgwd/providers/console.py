@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from smsgwd import segments
 from smsgwd.message import Message
 from smsgwd.outcome import Kind, Outcome
 from smsgwd.privacy import mask_number
@@ -55,7 +54,7 @@ class ConsoleProvider(Provider[ConsolePrepared, ConsoleReply]):
 
     async def submit(self, prepared: ConsolePrepared, deadline: Deadline) -> ConsoleReply:  # noqa: ARG002 - takes no time
         """Log it and keep the entry. Never raises SubmitError."""
-        size = segments.count(prepared.text)
+        size = prepared.count()
         message_id = f"console-{next(self._numbers)}"
         entry = {"to": mask_number(prepared.to), "segments": size.segments, "encoding": size.encoding}
         self._entries.append({"message_id": message_id, **entry})

@@ -147,7 +147,7 @@ def _check_target(bench: Bench, template: Template, url: Url, at: Path_) -> None
     try:
         target.target(rendered[url.end :])
     except MessageError:
-        bench.problem(at, "bad-url", "a path without . and .. is what servers agree on")
+        bench.problem(at, "bad-url", "a segment of the path is . or ..: servers and proxies resolve those")
 
 
 def _safe_target(text: str) -> str:
