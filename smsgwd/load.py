@@ -317,14 +317,19 @@ class _Composer:
     def compose(self) -> Mapping | None:
         """The tree; None when the file cannot be understood to its end."""
         try:
+            return self._composed()
+        except _StopReadingError:
+            return None
+
+    def _composed(self) -> Mapping | None:
+        try:
             self._see_events()
-            return self._checked_root()
         except yaml.MarkedYAMLError as error:
             self._syntax(error)
         except yaml.YAMLError:
             self._report(0, "yaml-syntax", "this is not YAML")
-        except _StopReadingError:
-            pass
+        else:
+            return self._checked_root()
         return None
 
     def _see_events(self) -> None:
@@ -342,10 +347,11 @@ class _Composer:
         if root is None or (isinstance(root, Scalar) and root.plain and not root.text):
             hint = "a gateway file begins with `provider: ...`; smsgwd.yaml may be `{}`, or absent"
             self._report(0, "empty-file", "the file is empty", hint)
-        elif isinstance(root, Mapping) and "sops" in root.entries:
-            self._encrypted(root.entries["sops"].key_start)
         elif isinstance(root, Mapping):
-            return None if root.broken else root
+            sops = root.entries.get("sops")
+            if not sops or not isinstance(sops.value, Mapping):
+                return None if root.broken else root
+            self._encrypted(sops.key_start)
         elif not isinstance(root, Hole):
             self._report(root.start, "not-a-mapping", "the file has to be a mapping: lines of `key: value`")
         return None

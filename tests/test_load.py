@@ -15,7 +15,7 @@ TREES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )
-ROOTS = st.dictionaries(TEXT, TREES, max_size=5)
+ROOTS = st.dictionaries(TEXT.filter(lambda key: key != "sops"), TREES, max_size=5)
 
 
 def read(text: str) -> Source:
@@ -208,6 +208,14 @@ def test_a_hostile_file_ends_soon(data: bytes) -> None:
     assert source.problems
     assert len(source.problems) <= 1000
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("count", [998, 999, 1000, 1001])
+def test_the_last_finding_that_is_told_may_be_any(count: int) -> None:
+    """A syntax error after a thousand duplicates, more or fewer, does not raise."""
+    source = read("a: b\n" * (count + 1) + "c: [\n")
+    assert source.data is None
+    assert len(source.problems) == min(count + 1, 1000)
 
 
 def test_a_duplicate_names_the_line_of_the_first() -> None:
