@@ -1,13 +1,17 @@
 """What may be shown of a number, and how a foreign text is cleaned before we repeat it."""
 
+import html
+import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
 
 from smsgwd.secret import MASK, SHORT_SECRET, Secret
 
 MAX_QUOTE = 200  # characters of a provider's words that an outcome repeats
 _SHORTEST_TO_SHOW = 10  # below it the first five and the last two would be nearly all of the number
 _DIGIT_RUN = re.compile(r"\+?\d(?:[\s()./-]{0,2}\d){5,}")
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -20,23 +24,41 @@ def mask_number(number: str) -> str:
 
 def hide_secrets(text: str, secrets: Iterable[Secret]) -> str:
     """The text with each secret of four characters and more replaced by `***`, the longest first."""
-    values = {secret.reveal() for secret in secrets}
-    for value in sorted(values, key=len, reverse=True):
-        if len(value) >= SHORT_SECRET:
-            text = text.replace(value, MASK)
+    return _without(text, (secret.reveal() for secret in secrets))
+
+
+def _without(text: str, values: Iterable[str]) -> str:
+    forms = {form for value in values if len(value) >= SHORT_SECRET for form in _forms(value)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
     return text
 
 
-def scrub(quote: str, *, hidden: Iterable[str], secrets: Iterable[Secret]) -> str:
+def _forms(value: str) -> set[str]:
+    """How an answer may repeat a value: as it is, or as a URL, JSON or markup writes it, also inside JSON again."""
+    if value.isascii() and value.isalnum():
+        return {value}
+    octets = value.encode("utf-8", "surrogatepass")
+    forms = {
+        value,
+        html.escape(value),
+        quote(octets, safe=""),
+        quote(octets),
+        quote_plus(octets),
+        json.dumps(value)[1:-1],
+    }
+    forms |= {_PERCENT.sub(lambda found: found[0].lower(), form) for form in forms}
+    forms |= {form.replace("/", "\\/") for form in forms}
+    return forms | {json.dumps(form, ensure_ascii=False)[1:-1] for form in forms}
+
+
+def scrub(words: str, *, hidden: Iterable[str], secrets: Iterable[Secret]) -> str:
     """A provider's words, fit to be shown: one line of 200 characters, without secrets, numbers and texts.
 
     `hidden` are the texts of the message (its text, variables, the number in all its forms). Any run of six digits and
     more is masked, because a provider may echo a number or a code in a form of its own.
     """
-    quote = hide_secrets(quote, secrets)
-    for value in sorted(set(hidden), key=len, reverse=True):
-        if len(value) >= SHORT_SECRET:
-            quote = quote.replace(value, MASK)
-    quote = _DIGIT_RUN.sub(MASK, quote)
-    quote = _CONTROL.sub(" ", quote).strip()
-    return quote if len(quote) <= MAX_QUOTE else quote[: MAX_QUOTE - 1] + "…"
+    words = _without(hide_secrets(words, secrets), hidden)
+    words = _DIGIT_RUN.sub(MASK, words)
+    words = _CONTROL.sub(" ", words).strip()
+    return words if len(words) <= MAX_QUOTE else words[: MAX_QUOTE - 1] + "…"

@@ -42,7 +42,7 @@ def become(uid: int, groups: Sequence[int] = ()) -> list[str]:
 def called(prefix: Sequence[str], path: Path, calls: Sequence[Call]) -> list[tuple[int, Any]]:
     """Status and content of each answer to a process started with these words before it."""
     # Not the one of our environment: another user may not be able to enter its folder. Any Python 3 does.
-    python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or getattr(sys, "_base_executable", sys.executable)
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
     done = subprocess.run(
         [*prefix, python, "-I", "-c", _CLIENT, str(path), json.dumps(calls)],
         stdout=subprocess.PIPE,

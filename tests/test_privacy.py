@@ -55,3 +55,23 @@ def test_a_quote_is_scrubbed(quote: str, shown: str) -> None:
     """A provider's words lose numbers, texts, secrets, control characters and what is over 200 characters."""
     hidden = ["Your code is 482913", "+491701234567"]
     assert scrub(quote, hidden=hidden, secrets=[Secret("s3cr3t")]) == shown
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "s3/c&r+t ä",
+        "s3%2Fc%26r%2Bt%20%C3%A4",
+        "s3/c%26r%2bt%20%c3%a4",
+        "s3%2Fc%26r%2Bt+%C3%A4",
+        "s3/c&amp;r+t ä",
+        "s3/c&r+t \\u00e4",
+        "s3\\/c&r+t \\u00e4",
+        "s3\\\\/c&r+t ä",
+    ],
+)
+def test_a_value_is_hidden_in_every_form(echo: str) -> None:
+    """A URL, JSON, markup, or JSON in JSON writes a value in its own way: it is hidden all the same."""
+    value = "s3/c&r+t ä"
+    assert hide_secrets(f"key={echo}!", [Secret(value)]) == "key=***!"
+    assert scrub(f"key={echo}!", hidden=[value], secrets=[]) == "key=***!"

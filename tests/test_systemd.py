@@ -147,3 +147,52 @@ def test_the_environment_says_whom_to_tell(environ: dict[str, str], notifier: No
     """NOTIFY_SOCKET and WATCHDOG_USEC are read, and taken out of what our children see."""
     assert Notifier.from_environment(environ) == notifier
     assert environ == {}
+
+
+UNITS = Path(__file__).resolve().parent.parent / "systemd"
+EXECUTABLE = Path(sys.executable).with_name("smsgwd")
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units as installed: with the command where it is here."""
+    for unit in UNITS.glob("smsgwd.*"):
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/bin/smsgwd", str(EXECUTABLE)))
+    return tmp_path
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """systemd-analyze, which needs no running systemd for this."""
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_the_units_are_sound(units: Path) -> None:
+    """systemd-analyze verify finds nothing in them, unknown keys and missing programs included."""
+    assert EXECUTABLE.exists()
+    done = analyze("verify", "--man=no", str(units / "smsgwd.service"), str(units / "smsgwd.socket"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_service_is_sandboxed(units: Path) -> None:
+    """The score of systemd for what the service could do is low: 0 is nothing, 10 is everything."""
+    done = analyze("security", "--offline=yes", "--no-pager", "--threshold=14", str(units / "smsgwd.service"))
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_service_sees_who_calls() -> None:
+    """PrivateUsers= would make every caller nobody, and with it all access rules void."""
+    settings = (UNITS / "smsgwd.service").read_text().splitlines()
+    assert not [line for line in settings if line.startswith(("PrivateUsers", "PrivateNetwork"))]
+
+
+def test_socket_and_service_agree() -> None:
+    """Both speak of the default socket, in a folder that a stop of the service does not remove."""
+    assert "ListenStream=/run/smsgwd/smsgwd.sock" in (UNITS / "smsgwd.socket").read_text()
+    assert "RuntimeDirectoryPreserve=yes" in (UNITS / "smsgwd.service").read_text()
+
+
+def test_the_user_can_be_made() -> None:
+    """The sysusers.d file, which makes user and group of the units, is sound."""
+    file = UNITS / "sysusers.conf"
+    subprocess.run(["systemd-sysusers", "--dry-run", str(file)], capture_output=True, check=True, timeout=30)
+    assert "\nu smsgwd " in file.read_text()
