@@ -316,8 +316,9 @@ class _Check:
 
         Of `settings` nothing: whoever looks at them has to know that they are not sound.
         """
-        bad = self.bad
-        while bad:
+        bad, removed = self.bad, set[Path]()
+        while bad - removed:
+            removed |= bad
             for path in sorted(bad, key=len, reverse=True):
                 if path and (path[0] != "settings" or len(path) == 1):
                     _remove(data, path)
@@ -384,7 +385,6 @@ class _Fault:
     def __init__(self, source: Source, part: _Part, error: ValidationError) -> None:
         self.source = source
         self.part = part
-        self.error = error
         self.path: Path = (*part.base, *error.absolute_path)
         self.keyword = str(error.validator)
         self.wanted: Any = error.validator_value
