@@ -288,8 +288,17 @@ def _fingerprint(draft: Draft, data: Mapping[str, Any], provider: Provider[Any, 
     for path in sorted(draft.files):
         keyed.update(f"\0{path}\0".encode("utf-8", "surrogatepass") + _content(path))
     for part in provider.depends:
-        keyed.update(f"\0{part}\0{getattr(draft.site, part)!r}".encode("utf-8", "surrogatepass"))
+        keyed.update(f"\0{part}\0{_spelled(getattr(draft.site, part))}".encode("utf-8", "surrogatepass"))
     return keyed.hexdigest()
+
+
+def _spelled(value: Any) -> str:
+    """A part of the site as text, secrets revealed: for a keyed hash alone."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return repr({key: _spelled(item) for key, item in sorted(value.items())})
+    return repr(value)
 
 
 _PROCESS_KEY = os.urandom(32)
@@ -319,9 +328,19 @@ def compile_site(
     if data is None or has_errors(draft.problems):
         return None, _ordered(draft.problems)
     draft.secrets = _secrets(draft, data.get("secrets", {}))
+    draft.names = frozenset()
+    servers = data.get("smtp_servers", {})
+    for name, server in servers.items():
+        for key in {"username", "password"} & server.keys():
+            draft.template(server[key], ("smtp_servers", name, key))
+    if has_errors(problem for problem in draft.problems if problem.code != "missing-secret"):
+        return None, _ordered(draft.problems)
+    scripts = data.get("scripts", {}).get("directory", "scripts")
     site = Site(
         directory=directory,
         http_engine=data.get("http", {}).get("engine", "auto"),
+        smtp_servers=servers,
+        scripts_directory=directory / scripts,
         secrets=draft.secrets,
     )
     config = SiteConfig(

@@ -16,7 +16,7 @@ FLOORS = (
     {"credentials", "files", "load", "msisdn", "schema", "templates"},
     {"providers"},
     {"compile", "registry"},
-    {"idempotency", "reload", "sender", "watch"},
+    {"idempotency", "kept", "reload", "sender", "sightings", "watch"},
     {"daemon", "logs", "metrics", "server", "systemd"},
     {"__main__", "cli", "client"},
 )

@@ -26,7 +26,7 @@ from smsgwd.providers._base import Site
 from smsgwd.providers.smtp import SmtpProvider
 from smsgwd.providers.smtp.mail import Mail, header, read_address
 from smsgwd.providers.smtp.session import SmtpReply
-from smsgwd.secret import Secret
+from smsgwd.secret import MASKED, Secret
 from smsgwd.units import Deadline
 
 PHONE = "+491701234567"
@@ -781,8 +781,9 @@ def test_a_server_of_the_site() -> None:
     async def main() -> None:
         mailbox = Mailbox()
         async with mail_server(mailbox, **LOGIN_IN_THE_CLEAR) as port:
-            corp = at(port, username="sms", password=Secret("s3cret ü"))
-            provider = made("corp", site=Site(smtp_servers={"corp": corp}))
+            corp = at(port, username="sms", password="{{ secrets.mail }}")
+            site = Site(smtp_servers={"corp": corp}, secrets={"mail": Secret("s3cret ü")})
+            provider = made("corp", site=site)
             assert (await send(provider)).kind is Kind.ACCEPTED
             await provider.close()
 
@@ -793,6 +794,8 @@ def test_findings() -> None:
     """What is wrong with a server, an address or a header is found when the gateway is built, at its place."""
     site = Site(smtp_servers={"corp": at(25)})
     assert findings("crop", site=site) == [("unknown-smtp-server", "/settings/server")]
+    site = Site(smtp_servers={"corp": at(25, password="{{ secrets.mail }}")}, secrets={"mail": MASKED})
+    assert findings("corp", site=site) == [("missing-secret", "/settings/server")]
     assert findings(at(25, **{"from": "ACME <a@b>"})) == [("bad-address", "/settings/server/from")]
     assert findings(at(25), mail_to=["a@b", "x"]) == [("bad-address", "/settings/mail_to/1")]
     assert findings(at(25), headers={"Subject": "x"}) == [("reserved-header", "/settings/headers/Subject")]

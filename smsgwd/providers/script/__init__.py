@@ -218,7 +218,7 @@ def build(settings: Mapping[str, Any], bench: Bench) -> ScriptProvider:
 
 def _program(template: Template, bench: Bench) -> Program:
     at: Path_ = ("settings", "command", 0)
-    folder = bench.site.directory / (bench.site.scripts_directory or "scripts")
+    folder = bench.site.scripts_directory or bench.site.directory / "scripts"
     program = Program.named(template.source, folder)
     if template.uses:
         bench.problem(at, "bad-script", "the program itself cannot be a template", "arguments after it can")

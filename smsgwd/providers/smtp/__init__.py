@@ -75,7 +75,7 @@ class Shape:
 class SmtpProvider(Provider[Mail, SmtpReply]):
     """Sends over kept sessions with one mail server."""
 
-    depends: ClassVar[tuple[str, ...]] = ("smtp_servers",)
+    depends: ClassVar[tuple[str, ...]] = ("smtp_servers", "secrets")
 
     def __init__(self, server: Server, shape: Shape) -> None:
         self._server = server

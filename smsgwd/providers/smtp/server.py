@@ -14,6 +14,7 @@ from smsgwd.providers._base import Bench, Path_
 from smsgwd.providers._http.tls import load_system_authorities
 from smsgwd.providers.smtp.mail import read_address
 from smsgwd.secret import MASKED, Secret
+from smsgwd.templates import Scope, compile_template
 from smsgwd.units import parse_duration
 
 AT: Path_ = ("settings", "server")
@@ -70,7 +71,7 @@ def server_of(setting: str | Mapping[str, Any], bench: Bench) -> Server:
 def _named(name: str, bench: Bench) -> Mapping[str, Any]:
     known = bench.site.smtp_servers
     if name in known:
-        return known[name]
+        return {**known[name], **{key: _of_site(key, known[name], bench) for key in ("username", "password")}}
     nearest = get_close_matches(name, known, 1)
     hint = (
         f"did you mean {nearest[0]!r}?"
@@ -79,6 +80,15 @@ def _named(name: str, bench: Bench) -> Mapping[str, Any]:
     )
     bench.problem(AT, "unknown-smtp-server", f"smsgwd.yaml has no SMTP server {name!r}", hint)
     return _STAND_IN
+
+
+def _of_site(key: str, entry: Mapping[str, Any], bench: Bench) -> str | Secret:
+    """A text of smsgwd.yaml, whose secrets are its own; what is wrong with it is told there."""
+    secrets = bench.site.secrets
+    template, _ = compile_template(entry.get(key, ""), Scope(frozenset(), secrets))
+    if bench.resolved and any(secrets[name.removeprefix("secrets.")] is MASKED for name in template.uses):
+        bench.problem(AT, "missing-secret", f"the {key} of this server cannot be had: see smsgwd.yaml")
+    return Secret(template.render({})) if key == "password" else template.render({})
 
 
 def _read(entry: Mapping[str, Any], bench: Bench) -> Server:
