@@ -60,7 +60,7 @@ class _Handover:
             if self._abandoned:
                 raise OSError("given up")
             self._socket = connection
-            self.written = to_write
+            self.written = self.written or to_write
 
     def abandon(self) -> bool:
         """Give it up, and shut the socket so that the thread wakes. Tells whether the request may have left."""
