@@ -28,8 +28,8 @@ async def closed(reader: asyncio.StreamReader) -> bytes:
     [b"", b"P", b"POST /v1/messages HTTP/1.1\r\nHost: x\r\n", HEAD + b"\r\n", HEAD + b'\r\n{"gateway":'],
     ids=["nothing", "an octet", "half a header", "no body", "half a body"],
 )
-def test_an_unfinished_request_is_dropped(tmp_path: Path, octets: bytes) -> None:
-    """Whoever does not finish a request in time is gone, wherever it stopped."""
+def test_an_unfinished_request_is_dropped(tmp_path: Path, octets: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever does not finish a request in time is gone, wherever it stopped, without a word in the log."""
 
     async def scenario() -> None:
         async with serving(tmp_path, HASTY) as served, connected(served.path) as (reader, writer):
@@ -39,6 +39,24 @@ def test_an_unfinished_request_is_dropped(tmp_path: Path, octets: bytes) -> None
             assert 0.2 < time.monotonic() - began < 5
 
     asyncio.run(scenario())
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("octets", [b"POST /v1", HEAD + b"\r\n", HEAD + b'\r\n{"gateway":'])
+def test_a_client_that_vanishes_in_its_request_leaves_nothing(
+    tmp_path: Path, octets: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a request and a hang-up: the connection is gone at once, without a word in the log."""
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as served:
+            async with connected(served.path) as (_, writer):
+                writer.write(octets)
+                await until(lambda: len(served.doors.connections) == 1)
+            await until(lambda: served.doors.connections == [])
+
+    asyncio.run(scenario())
+    assert caplog.records == []
 
 
 def test_a_request_that_drips_is_dropped(tmp_path: Path) -> None:

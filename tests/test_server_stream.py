@@ -237,6 +237,20 @@ def test_a_stream_may_wait_for_its_outcomes(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_stream_that_breaks_off_is_gone_at_once(tmp_path: Path) -> None:
+    """A hang-up in the middle of a stream does not keep its connection, though a minute's rest would be allowed."""
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as served:
+            async with connected(served.path) as (reader, writer):
+                stream = Stream(reader, writer)
+                stream.message("hi")
+                await stream.begun()
+            await until(lambda: served.doors.connections == [])
+
+    asyncio.run(scenario())
+
+
 def test_a_vanished_stream_does_not_stop_its_sends(tmp_path: Path) -> None:
     """What was read is sent to its end."""
 

@@ -81,7 +81,7 @@ class Api:
         connection = request.protocol
         if not isinstance(connection, Connection) or connection.peer is None:
             raise ConnectionResetError("a connection without a caller")
-        connection.request_begins()
+        connection.request_begins(request.content)
         response = await self._respond(Call(request, connection, connection.peer))
         if self.draining or connection.crowded:
             response.force_close()

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import http_exceptions, web
+from aiohttp import StreamReader, http_exceptions, web
 
 from smsgwd.errors import RequestError
 from smsgwd.server.access import Peer, read_peer
@@ -38,7 +38,7 @@ class Limits:
 class Connection(web.RequestHandler):
     """The protocol of one connection. `peer` is who opened it; `crowded` says that its caller has too many."""
 
-    __slots__ = ("_answering", "_doors", "_timer", "crowded", "limits", "peer")
+    __slots__ = ("_answering", "_body", "_doors", "_said_all", "_timer", "crowded", "limits", "peer")
 
     def __init__(self, doors: "Doors", **settings: Any) -> None:
         super().__init__(doors, **settings)
@@ -46,6 +46,8 @@ class Connection(web.RequestHandler):
         self.limits = doors.limits
         self._timer: asyncio.TimerHandle | None = None
         self._answering = False
+        self._said_all = False
+        self._body: StreamReader | None = None
         self.peer: Peer | None = None
         self.crowded = False
 
@@ -78,13 +80,16 @@ class Connection(web.RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp says None: it never keeps a connection open
         """The client has said all that it has to say. A complete request still gets its answer (`nc -N`, shutdown)."""
         idle = self._waiter is not None and not self._waiter.done()
-        unfinished = self._answering and self._timer is not None
+        unfinished = self._body is not None and not self._body.is_eof()
+        self._said_all = True
         self.close()
         return not idle and not unfinished
 
-    def request_begins(self) -> None:
+    def request_begins(self, body: StreamReader) -> None:
         """The header is there. One that was already waiting behind another request gets its own time for the body."""
-        self._answering = True
+        self._answering, self._body = True, body
+        if self._said_all and not body.is_eof():
+            self.drop()
         if self._timer is None:
             self._allow(self.limits.request_s)
 
@@ -101,16 +106,18 @@ class Connection(web.RequestHandler):
             return await super().finish_response(request, resp, start_time)
         finally:
             self._stop_timer()
-            self._answering = False
+            self._answering, self._body = False, None
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002 - aiohttp's signature
+        request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - aiohttp's signature; it repeats what the client sent
     ) -> web.StreamResponse:
         """The answer to what is no HTTP, without a word in the log: anybody could fill it."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size:
+            raise ConnectionResetError("nobody is there to be answered, or an answer has begun") from None
         if status == 400:
             long = isinstance(exc, http_exceptions.LineTooLong)
             error = RequestError("malformed-request", "the header is too large" if long else "this is not HTTP/1.1")
