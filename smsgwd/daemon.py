@@ -15,7 +15,7 @@ from smsgwd import __version__, logs
 from smsgwd.errors import ConfigError
 from smsgwd.idempotency import Idempotency
 from smsgwd.metrics import Metrics
-from smsgwd.registry import LogSettings, Registry
+from smsgwd.registry import Registry
 from smsgwd.reload import Reloader, ReloadResult
 from smsgwd.server.access import look_up
 from smsgwd.server.api import Api
@@ -39,8 +39,8 @@ def run(config: Path, *, state: Path | None = None, socket: str | None = None) -
 
     0 after SIGTERM or SIGINT, 78 for a smsgwd.yaml that cannot be served, 1 for a socket that cannot be had.
     """
-    logs.set_up(LogSettings())
     logs.catch_unforeseen()
+    logs.hold()
     try:
         asyncio.run(_run(config, state, socket))
     except ConfigError as error:
@@ -64,8 +64,10 @@ async def _run(config: Path, state: Path | None, socket: str | None) -> None:
     logs.catch_unforeseen_in(loop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # too early to mean anything; by default it would end us
     reloader = Reloader(config, state=state)
-    await reloader.load()
-    logs.set_up(reloader.registry.config.log)
+    try:
+        await reloader.load()
+    finally:
+        logs.set_up(reloader.registry.config.log)
     try:
         await Daemon(reloader, _listeners(config, reloader.registry, socket), Notifier.from_environment()).serve()
     finally:

@@ -27,18 +27,24 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _SILENCED = ("urllib3", "requests", "smpplib", "aiohttp.access", "aiohttp.server", "charset_normalizer")
 
 
+def hold() -> None:
+    """Keep what is logged until `set_up` knows how to write it: the first load has something to say, too."""
+    logging.getLogger().handlers = [_Holder()]
+    log.setLevel(logging.DEBUG)
+
+
 def set_up(settings: LogSettings) -> None:
     """Log to standard error as the settings say. May be called again: a reload changes the level and the format."""
     handler = _Handler(sys.stderr)
     handler.setFormatter(_FORMATS[settings.format](prefixed=_goes_to_journal(os.environ)))
     root = logging.getLogger()
-    for former in [one for one in root.handlers if isinstance(one, _Handler)]:
-        root.removeHandler(former)
-    root.addHandler(handler)
+    former, root.handlers = root.handlers, [handler]
     root.setLevel(logging.WARNING)
     log.setLevel(_LEVELS[settings.level])
     for name in _SILENCED:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for holder in (one for one in former if isinstance(one, _Holder)):
+        holder.write()
     if settings.shows_messages:
         log.warning("privacy is off: message texts, numbers and the answers of providers are logged")
 
@@ -74,6 +80,23 @@ def _goes_to_journal(environ: Mapping[str, str]) -> bool:
 class _Handler(logging.StreamHandler[Any]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's signature
         """Say nothing more: logging's own words would show the arguments of the line that failed."""
+
+
+class _Holder(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.held.append(record)
+
+    def write(self) -> None:
+        """Log it after all, if its level is logged by now."""
+        for record in self.held:
+            logger = logging.getLogger(record.name)
+            if logger.isEnabledFor(record.levelno):
+                logger.handle(record)
 
 
 class _Formatter(logging.Formatter):

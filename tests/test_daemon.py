@@ -194,6 +194,28 @@ def test_access_rules_follow_a_reload(tmp_path: Path) -> None:
         assert status() == 200
 
 
+def test_what_the_first_load_finds_is_logged_as_configured(tmp_path: Path) -> None:
+    """A finding of a gateway at the start is a line in the configured format."""
+    files = {"gateways.d/bad.yaml": "provider: console\nsetings: {}\n", "smsgwd.yaml": "log: {format: text}\n"}
+    with daemon(configuration(tmp_path, files)) as running:
+        running.ready()
+        assert re.search(r"Z warning smsgwd.reload: .*bad.yaml:2:1: error\[unknown-key\]", running.printed())
+
+
+@pytest.mark.parametrize("octets", [b"GET /healthz HTTP/1.1\r\n\r\n", b"POST /v1/mess"], ids=["idle", "half a request"])
+def test_a_client_that_stays_does_not_hold_up_the_stop(tmp_path: Path, octets: bytes) -> None:
+    """Kept connections are closed when nothing runs on them any more."""
+    with daemon(configuration(tmp_path)) as running, socket.socket(socket.AF_UNIX) as client:
+        running.ready()
+        client.connect(str(running.path))
+        client.sendall(octets)
+        if octets.endswith(b"\n"):
+            assert client.recv(100)
+        began = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize("text", ["socket: {mod: '0660'}\n", "log: [\n", "access: yes\n"])
 def test_a_bad_smsgwd_yaml_exits_78(tmp_path: Path, text: str) -> None:
     """The findings stand on standard error, with file, line and column, and nothing is served."""

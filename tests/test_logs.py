@@ -80,6 +80,16 @@ def test_the_level_changes_with_a_reload() -> None:
     assert line.endswith("debug   smsgwd: now")
 
 
+def test_what_was_held_is_written_as_the_settings_say() -> None:
+    """What the first load says waits for the format and the level that it reads."""
+    before = "logs.hold(); log = logging.getLogger('smsgwd.reload'); log.debug('a'); log.info('b'); log.warning('c')"
+    lines = logged("log.warning('d')", "format='text', level='warning'", before)
+    assert [line.split(" ", 1)[1] for line in lines] == [
+        "warning smsgwd.reload: c",
+        "warning smsgwd.reload: d",
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
