@@ -129,11 +129,17 @@ class Watcher(FileSystemEventHandler):
         self._watched: dict[str, _Watched] = {}
         self._unclosed: dict[str, tuple[tuple[int, int], float]] = {}
         self._lock = threading.Lock()  # of _unclosed
+        self._following = threading.Lock()  # a reload that was cancelled may still follow on its thread
         self._observer: BaseObserver | None = None
+        self._closed = False
         self.blind = False  # something cannot be watched: only looking again tells
 
     def follow(self, wanted: Places) -> bool:
         """Watch these places from now on. True when a watch was set: what happened before it was not seen."""
+        with self._following:
+            return not self._closed and self._follow(wanted)
+
+    def _follow(self, wanted: Places) -> bool:
         self._places = wanted
         for folder in list(self._watched):
             if folder not in wanted or self._is_lost(folder):
@@ -150,9 +156,11 @@ class Watcher(FileSystemEventHandler):
 
     def close(self) -> None:
         """End the threads."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join()
+        with self._following:
+            self._closed = True
+            if self._observer is not None:
+                self._observer.stop()
+                self._observer.join()
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Take an event; called by watchdog."""

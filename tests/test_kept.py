@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,31 @@ def test_a_full_disk_harms_nothing(tmp_path: Path) -> None:
     assert answer.stdout == "OSError\n"
     assert read(tmp_path) == KEPT
     assert [path.name for path in tmp_path.iterdir()] == ["kept.json"]
+
+
+KEEP_WRITING = """
+import sys
+from pathlib import Path
+from smsgwd.kept import Kept, write
+print(flush=True)
+number = 0
+while True:
+    number += 1
+    write(Path(sys.argv[1]), Kept(str(number).encode(), {"a": str(number).encode() * 10_000}))
+"""
+
+
+def test_a_kill_harms_nothing(tmp_path: Path) -> None:
+    """A process that is killed while it writes leaves what it kept before, whole."""
+    write(tmp_path, Kept(b"0", {"a": b"0" * 10_000}))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    for delay_s in (0.0, 0.003, 0.007, 0.011):
+        command = [sys.executable, "-c", KEEP_WRITING, str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            threading.Event().wait(delay_s)  # not to be lucky: to be killed at different points
+            process.kill()
+        kept = read(tmp_path)
+        assert kept.site is not None
+        assert kept.gateways["a"] == kept.site * 10_000
