@@ -67,7 +67,7 @@ async def _run(config: Path, state: Path | None, socket: str | None) -> None:
     try:
         await reloader.load()
     finally:
-        logs.set_up(reloader.registry.config.log)
+        logs.set_up(reloader.registry.config.log)  # also for what is said when there is nothing to serve
     try:
         await Daemon(reloader, _listeners(config, reloader.registry, socket), Notifier.from_environment()).serve()
     finally:
@@ -100,7 +100,8 @@ class Daemon:
         self._api = Api(reloader, self._sends, self._metrics, self.reload)
         self._doors = Doors(self._api.serve, limits)
         self._runner = web.ServerRunner(self._doors, shutdown_timeout=_LAST_ANSWERS_S)
-        self._socket_settings = reloader.registry.config.socket
+        self._at_start = reloader.registry.config
+        self._log_settings = self._at_start.log
         self._applying = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -195,10 +196,12 @@ class Daemon:
         """Take over what smsgwd.yaml says of us. The names of its access rules are looked up beside the event loop."""
         async with self._applying:
             config = self._reloader.registry.config
-            logs.set_up(config.log)
+            if config.log != self._log_settings:
+                logs.set_up(config.log)
+                self._log_settings = config.log
             self._api.access = await asyncio.to_thread(look_up, config.access)
             self._sends.forget_gone()
-            if config.socket != self._socket_settings:
+            if config.socket != self._at_start.socket:
                 log.warning("`socket` of smsgwd.yaml has changed: that takes a restart")
             self._notifier.status(self._standing())
 

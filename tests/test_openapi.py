@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from api_document import API, validator
 from openapi_spec_validator import validate
 from served import serving
 from socket_client import Response, call
@@ -16,13 +16,7 @@ from smsgwd.server.api import DOCUMENT, ROUTES
 from smsgwd.server.messages import KEYS, read_message
 from smsgwd.server.problems import PROBLEMS
 
-API: dict[str, Any] = json.loads(DOCUMENT.read_bytes())
 MESSAGE = {"gateway": "gated", "to": "+491701234567", "text": "hi"}
-
-
-def validator(schema: Any) -> Draft202012Validator:
-    """The validator of a schema inside the document."""
-    return Draft202012Validator({**schema, "components": API["components"]})
 
 
 def test_the_document_is_openapi() -> None:

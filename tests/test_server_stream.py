@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_document import API, validator
 from patience import until
 from served import Served, serving
 from socket_client import PATIENCE_S, connected, request, send
-from test_openapi import API, validator
 
 from smsgwd.server.connection import Limits
 
