@@ -7,6 +7,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
+from patience import until
+
 from smsgwd.registry import Registry
 from smsgwd.reload import Reloader, ReloadResult
 
@@ -82,6 +84,7 @@ async def followed(root: Path, *, state: Path | None = None, rescan_s: float = 3
     await reloader.load()
     found = Followed(reloader)
     watching = asyncio.create_task(reloader.watch())
+    await until(lambda: reloader._watcher is not None and bool(reloader._watcher._watched))
     try:
         yield found
     finally:

@@ -2,13 +2,12 @@
 
 import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from nobody import as_nobody, open_folder
 from swaps import swap_link, update_volume
 
 from smsgwd.files import MAX_OCTETS, ConfigFile, Look, Stamp, look, read_paths, shown, stamp_of
@@ -202,30 +201,30 @@ def test_gateways_d_that_is_gone(directory: Path) -> None:
     assert (found.gateways_present, findings(found, directory)) == (False, [("gateways.d", "unreadable")])
 
 
-def as_another_user(code: str, *arguments: str) -> str:
-    """What some Python prints, run by a user who may not read what this one hides (by oneself, unless that is root)."""
-    other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    command = [*other, sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+def test_unreadable_files_are_findings() -> None:
+    """What the user may not read is told as such; the others are read, and nobody says who writes them."""
+    with open_folder() as directory:
+        (directory / "gateways.d").mkdir()
+        write(directory, "x.yaml").chmod(0)
+        write(directory, "y.yaml")
+        with as_nobody():
+            found = look(directory)
+        assert findings(found, directory) == [("gateways.d/x.yaml", "unreadable")]
+        assert [file.stamp.writing for file in found.gateways] == [None if os.geteuid() == 0 else False]
 
 
-LOOK = """
-import sys, pathlib, smsgwd.files
-found = smsgwd.files.look(pathlib.Path(sys.argv[1]))
-print(*found.problems, *(f"{file.name} {file.stamp.writing}" for file in found.gateways))
-"""
-
-
-def test_unreadable_files_are_findings(directory: Path) -> None:
-    """What the user may not read is told as such; the others are read, and it cannot be told who writes them."""
-    write(directory, "x.yaml").chmod(0)
-    write(directory, "y.yaml").chmod(0o644)
-    for folder in (directory, *directory.parents[:3]):
-        folder.chmod(folder.stat().st_mode | 0o755)
-    found = as_another_user(LOOK, str(directory))
-    assert "gateways.d/x.yaml:1:1: error[unreadable]: it may not be read by this user" in found
-    assert "y None" in found or os.geteuid() != 0
+@pytest.mark.parametrize("hidden", ["", "gateways.d"])
+def test_unreadable_folders_are_not_present(hidden: str) -> None:
+    """A folder that the user may not read is not known, and that is told: nothing is taken for removed."""
+    with open_folder() as directory:
+        (directory / "gateways.d").mkdir()
+        write(directory, "y.yaml")
+        (directory / hidden).chmod(0)
+        with as_nobody():
+            found = look(directory)
+        (directory / hidden).chmod(0o755)
+        assert (found.present, found.gateways_present) == (bool(hidden), False)
+        assert [problem.code for problem in found.problems] == ["unreadable"]
 
 
 # ---- one revision -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from nobody import as_nobody, open_folder
 from reloading import BROKEN, CONSOLE, Configuration, followed, on_loop, sender_of, states
 from swaps import remove_tree, replace_file, swap_link, update_volume
 
@@ -137,6 +138,26 @@ async def test_a_slow_writer(config: Configuration) -> None:
         assert gateway is not None
         assert gateway.max_segments == 2
         assert [result.changed for result in found.results if result.changed] == [("a",)]
+
+
+@on_loop
+async def test_a_slow_writer_of_files_that_are_not_ours() -> None:
+    """Where the kernel does not tell who has a file open, a write without a close holds it back just as well."""
+    with open_folder() as folder:
+        config = Configuration(folder)
+        path = config.write("a", sender("ONE"))
+        with path.open("r+") as file, as_nobody():
+            async with followed(config.root) as found:
+                file.truncate(0)
+                for piece in (CONSOLE, "sender: TWO\n", "max_segments: 2\n"):
+                    file.write(piece)
+                    file.flush()
+                    await found.until(lambda registry: any(one.code == "being-written" for one in registry.problems))
+                    await found.reloader.reload()
+                    assert sender_of(found.reloader.registry, "a") == "ONE"
+                file.close()
+                registry = await found.until(serves("TWO"))
+                assert registry.problems == ()
 
 
 # ---- ways to change all of them ----
