@@ -189,14 +189,11 @@ def test_a_refused_connection_is_unsent(engine: str) -> None:
 
 def judged(response: WireResponse, rules: Rules | None = None, *, proxied: bool = False, at: float = 0.0) -> Outcome:
     """The outcome of an answer, without a server."""
-    with RawServer(once()) as server:
-        gateway = Http(server).gateway({**(rules or {})})
-    provider: Any = gateway.provider
-    judge = provider._judge
+    reply = HttpReply(response, at)
     if proxied:
-        judge = read_judge(NO_BENCH, rules or {}, proxied=True)
-    outcome: Outcome = judge.outcome(HttpReply(response, at))
-    return outcome
+        return read_judge(NO_BENCH, rules or {}, proxied=True).outcome(reply)
+    with RawServer(once()) as server:
+        return Http(server).gateway({**(rules or {})}).provider.interpret(reply)
 
 
 NO_BENCH: Any = None  # rules without a fault never ask it

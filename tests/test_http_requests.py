@@ -20,7 +20,7 @@ from smsgwd.errors import MessageError
 from smsgwd.message import Message
 from smsgwd.outcome import Kind, Reason
 from smsgwd.providers._base import Site
-from smsgwd.providers.http import HttpPrepared
+from smsgwd.providers._http.provider import HttpPrepared
 
 VARS = {"login": {"text": "{{ code }}", "vars": {"code": {}}}}
 SECRETS = {"user": {"file": "user"}, "password": {"file": "password"}, "token": {"file": "token"}}

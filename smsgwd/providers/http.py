@@ -1,126 +1,21 @@
 """Any HTTP API: one request per message, made from templates at the leaves of the settings."""
 
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
-from smsgwd.errors import MessageError, Severity
-from smsgwd.message import Message
-from smsgwd.outcome import Outcome, Reason
-from smsgwd.providers import _http
-from smsgwd.providers._base import Bench, Prepared, Provider
-from smsgwd.providers._http.judge import HttpReply, Judge, read_judge
+from smsgwd.errors import Severity
+from smsgwd.providers._base import Bench
+from smsgwd.providers._http.judge import read_judge
 from smsgwd.providers._http.parts import (
     Body,
-    Headers,
-    Names,
-    Part,
-    as_object,
+    read_authorization,
     read_body,
     read_headers,
     read_parameters,
     read_target,
 )
+from smsgwd.providers._http.provider import Form, HttpProvider, check_engine
 from smsgwd.providers._http.settings import read_endpoint, read_url
-from smsgwd.providers._http.wire import Endpoint, Engine, WireRequest
-from smsgwd.units import Deadline
-
-
-@dataclass(frozen=True, slots=True)
-class HttpPrepared(Prepared):
-    """A request with its blanks filled in."""
-
-    request: WireRequest
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """A request with its blanks still to be filled in."""
-
-    method: str
-    target: Part[str]
-    query: Part[str]
-    headers: Part[Headers]
-    body: Body | None
-
-    def fill(self, names: Names) -> WireRequest:
-        body = self.body.part.fill(names) if self.body else b""
-        headers = self.headers.fill(names)
-        if self.body or self.method != "GET":
-            headers = (*headers, ("Content-Length", b"%d" % len(body)))
-        return WireRequest(self.method, self._target(names), headers, body)
-
-    def _target(self, names: Names) -> str:
-        path, query = self.target.fill(names), self.query.fill(names)
-        return path + ("&" if "?" in path else "?") + query if query else path
-
-    def text(self, names: Names, message: str) -> str:
-        """What the recipient reads: the leaf that holds the message when there is just one, else the message."""
-        parts: list[Part[Any]] = [self.target, self.query, self.headers]
-        parts += [self.body.part] if self.body else []
-        leaves = [leaf for part in parts for leaf in part.read(names)]
-        return leaves[0] if len(leaves) == 1 else message
-
-
-class HttpProvider(Provider[HttpPrepared, HttpReply]):
-    """A gateway to one HTTP API."""
-
-    depends: ClassVar[tuple[str, ...]] = ("http_engine",)
-
-    def __init__(self, form: _Form, endpoint: Endpoint, judge: Judge, engine: str) -> None:
-        self._form, self._endpoint, self._judge = form, endpoint, judge
-        self._choice = engine
-        self._engine: Engine | None = None
-
-    def render(self, message: Message) -> HttpPrepared:
-        """Fill in the blanks. Raises MessageError for what cannot be carried."""
-        names = message.names()
-        _check_unicode(names.values())
-        return HttpPrepared(self._form.text(names, message.text), self._form.fill(names))
-
-    def describe(self, prepared: HttpPrepared) -> dict[str, Any]:
-        """The request, read back from what goes over the wire."""
-        request, body = prepared.request, self._form.body
-        path, _, query = request.target.partition("?")
-        return {
-            "method": request.method,
-            "url": self._endpoint.origin + path,
-            "query": as_object(query),
-            "headers": {name: value.decode() for name, value in request.headers},
-            "body": body.show(request.body) if body else None,
-        }
-
-    async def start(self) -> None:
-        """Load the engine's library, so that the first message need not wait for it."""
-        self._open()
-
-    async def submit(self, prepared: HttpPrepared, deadline: Deadline) -> HttpReply:
-        """Send it, once. Raises SubmitError when there is no answer."""
-        response = await self._open().exchange(prepared.request, deadline)
-        return HttpReply(response, time.time())
-
-    def interpret(self, reply: HttpReply) -> Outcome:
-        """What the answer means, as the gateway file says it."""
-        return self._judge.outcome(reply)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._engine is not None:
-            await self._engine.close()
-
-    def _open(self) -> Engine:
-        if self._engine is None:
-            self._engine = _http.make_engine(self._endpoint, self._choice)
-        return self._engine
-
-
-def _check_unicode(texts: Iterable[str]) -> None:
-    try:
-        for text in texts:
-            text.encode()
-    except UnicodeEncodeError:
-        raise MessageError(Reason.CONTENT, "the text holds half of a surrogate pair, which is no character") from None
 
 
 def build(settings: Mapping[str, Any], bench: Bench) -> HttpProvider:
@@ -130,21 +25,21 @@ def build(settings: Mapping[str, Any], bench: Bench) -> HttpProvider:
     endpoint = read_endpoint(bench, url, settings)
     body = read_body(bench, settings)
     method = settings.get("method", "POST" if body else "GET")
-    form = _Form(
+    authorization = read_authorization(bench, settings["auth"], ("settings", "auth")) if "auth" in settings else None
+    form = Form(
         method,
         read_target(bench, settings["url"], url, at),
         read_parameters(bench, settings.get("query", {}), ("settings", "query")),
-        read_headers(bench, settings, endpoint, body),
+        read_headers(bench, settings.get("headers", {}), endpoint, body, authorization),
         body,
     )
-    _check(bench, method, body)
-    return HttpProvider(form, endpoint, read_judge(bench, settings, proxied=endpoint.forwarded), bench.site.http_engine)
+    _check_method(bench, method, body)
+    check_engine(bench)
+    judge = read_judge(bench, settings, proxied=endpoint.forwarded)
+    return HttpProvider(form, endpoint, judge.outcome, bench.site.http_engine)
 
 
-def _check(bench: Bench, method: str, body: Body | None) -> None:
+def _check_method(bench: Bench, method: str, body: Body | None) -> None:
     if method == "GET" and body:
         words = "the body of a GET request is ignored by most servers"
         bench.problem(("settings", "method"), "body-with-get", words, "write POST", severity=Severity.WARNING)
-    if not _http.available(bench.site.http_engine):
-        words = "smsgwd.yaml asks for the engine httptools, which is not installed"
-        bench.problem(("provider",), "missing-package", words, "pip install 'smsgwd[fast]'")

@@ -60,7 +60,7 @@ class Judge:
             if holds and rule is self.failure:
                 return _said(answer, Kind.REJECTED, "the answer is one of `failure`")
             if holds:
-                return self._accepted(answer)
+                return accepted(self.message_id(answer))
         if answer.status in self.success.statuses:
             return _said(answer, Kind.REJECTED, "the answer is not one of `success`")
         return by_status(answer, received_at=received_at, proxied=self.proxied)
@@ -75,9 +75,11 @@ class Judge:
             retry_after_s=answer.retry_after_s(received_at),
         )
 
-    def _accepted(self, answer: Answer) -> Outcome:
-        message_id = "".join(filter(str.isprintable, self.message_id(answer)))[:MAX_ID]
-        return Outcome(Kind.ACCEPTED, message_ids=(message_id,) if message_id else ())
+
+def accepted(message_id: str) -> Outcome:
+    """The provider took it; its id of the message, without what cannot be printed."""
+    message_id = "".join(filter(str.isprintable, message_id))[:MAX_ID]
+    return Outcome(Kind.ACCEPTED, message_ids=(message_id,) if message_id else ())
 
 
 def _said(answer: Answer, kind: Kind, words: str) -> Outcome:

@@ -64,7 +64,7 @@ def _fixed(value: T) -> Part[T]:
     return Part(lambda _: value, _nothing, fixed=True)
 
 
-def _leaf(bench: Bench, text: str, at: Path_) -> Part[str]:
+def read_leaf(bench: Bench, text: str, at: Path_) -> Part[str]:
     """A text of the request, from one template."""
     template = bench.template(text, at)
     if template.constant:
@@ -168,7 +168,7 @@ def _sample(template: Template, value: str) -> str | None:
 def read_parameters(bench: Bench, settings: Mapping[str, Any], at: Path_) -> Part[str]:
     """`query` or `form`, as application/x-www-form-urlencoded."""
     pairs = [
-        (quote_plus(key) + "=", _leaf(bench, text, path))
+        (quote_plus(key) + "=", read_leaf(bench, text, path))
         for key, value in settings.items()
         for text, path in _each(value, (*at, key))
     ]
@@ -193,17 +193,23 @@ def as_object(encoded: str) -> dict[str, Any]:
 # --- headers
 
 
-def read_headers(bench: Bench, settings: Mapping[str, Any], endpoint: Endpoint, body: Body | None) -> Part[Headers]:
-    """The header block but for Content-Length."""
+def read_headers(
+    bench: Bench,
+    settings: Mapping[str, str],
+    endpoint: Endpoint,
+    body: Body | None,
+    authorization: Part[bytes] | None = None,
+) -> Part[Headers]:
+    """The header block but for Content-Length; `settings` are the further fields that the file names."""
     fields = {name.lower(): (name, _fixed(value)) for name, value in _our_headers(endpoint, body)}
-    if "auth" in settings:
-        fields["authorization"] = ("Authorization", _authorization(bench, settings["auth"]))
+    if authorization:
+        fields["authorization"] = ("Authorization", authorization)
     taken = {"authorization"} & fields.keys()
-    for name, text in settings.get("headers", {}).items():
+    for name, text in settings.items():
         at: Path_ = ("settings", "headers", name)
         _check_name(bench, name, at, taken)
         taken.add(name.lower())
-        fields[name.lower()] = (name, _made(bench, at, "bad-header", _field_value, _leaf(bench, text, at)))
+        fields[name.lower()] = (name, _made(bench, at, "bad-header", _field_value, read_leaf(bench, text, at)))
     return _block(tuple(fields.values()))
 
 
@@ -239,14 +245,13 @@ def _field_value(text: str) -> bytes:
     return text.strip(" \t").encode()
 
 
-def _authorization(bench: Bench, auth: Mapping[str, str]) -> Part[bytes]:
+def read_authorization(bench: Bench, auth: Mapping[str, str], at: Path_) -> Part[bytes]:
     """Basic (RFC 7617) or Bearer (RFC 6750). What is made of secrets is hidden like them; of `***` it is `***`."""
-    at: Path_ = ("settings", "auth")
     if "bearer" in auth:
-        token = _leaf(bench, auth["bearer"], (*at, "bearer"))
+        token = read_leaf(bench, auth["bearer"], (*at, "bearer"))
         return _made(bench, (*at, "bearer"), "bad-auth", lambda token: _field_value("Bearer " + token), token)
-    username = _leaf(bench, auth["username"], (*at, "username"))
-    password = _leaf(bench, auth["password"], (*at, "password"))
+    username = read_leaf(bench, auth["username"], (*at, "username"))
+    password = read_leaf(bench, auth["password"], (*at, "password"))
     value = _made(bench, (*at, "username"), "bad-auth", basic, username, password)
     if not bench.resolved:
         return _fixed(b"Basic " + MASK.encode())
@@ -279,7 +284,7 @@ def _json(bench: Bench, settings: Any, at: Path_) -> Body:
 
 def _json_part(bench: Bench, value: Any, at: Path_) -> Part[Any]:
     if isinstance(value, str):
-        return _leaf(bench, value, at)
+        return read_leaf(bench, value, at)
     if not isinstance(value, dict | list):
         return _fixed(value)
     items = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
@@ -294,7 +299,7 @@ def _json_part(bench: Bench, value: Any, at: Path_) -> Part[Any]:
 
 
 def _text(bench: Bench, settings: str, at: Path_) -> Body:
-    return Body(_encoded(_leaf(bench, settings, at), str.encode), b"text/plain; charset=utf-8", bytes.decode)
+    return Body(_encoded(read_leaf(bench, settings, at), str.encode), b"text/plain; charset=utf-8", bytes.decode)
 
 
 def _xml(bench: Bench, settings: str, at: Path_) -> Body:

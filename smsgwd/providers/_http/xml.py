@@ -30,9 +30,14 @@ class XmlError(ValueError):
 
 def escape(value: str) -> str:
     """The value for a text or an attribute. Raises MessageError for a character that XML 1.0 cannot hold."""
+    check_characters(value)
+    return value.translate(_ESCAPES)
+
+
+def check_characters(value: str) -> None:
+    """Raise MessageError for a character that XML 1.0 cannot hold, escaped or not."""
     if _FORBIDDEN.search(value):
         raise MessageError(Reason.CONTENT, "the text holds a character that XML cannot carry")
-    return value.translate(_ESCAPES)
 
 
 @dataclass(slots=True)
