@@ -64,6 +64,7 @@ class ReloadResult:
 
 # The files that a version was compiled with, beside its own. False: what was read may not be what is there now.
 _Besides = Mapping[Path, Sight]
+_Compiled = tuple[Gateway | None, tuple[Problem, ...], _Besides]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Reloader:
         self._known: Mapping[str, _Known] = {}
         self._inherited = Kept()  # of an earlier process, until the first load is done
         self._kept = Kept()
+        self._ahead: dict[str, tuple[bytes, Site, _Compiled]] = {}
         self._sightings = Sightings(quiet_s)
         self._watcher: Watcher | None = None
         self._lock = asyncio.Lock()
@@ -206,7 +208,17 @@ class Reloader:
             found = await asyncio.to_thread(self._look)
             if not (self._sightings.restless() or not found.steady) or time.monotonic() >= give_up:
                 return found
-            await asyncio.sleep(self._quiet_s)
+            await asyncio.gather(asyncio.sleep(self._quiet_s), asyncio.to_thread(self._compile_ahead, found))
+
+    def _compile_ahead(self, found: Look) -> None:
+        """Compile what seems to have changed while it comes to rest; what goes on changing was compiled in vain."""
+        if self._site is None:
+            return
+        site = self._site.config.site
+        for file in found.gateways:
+            known, ahead = self._known.get(file.name), self._ahead.get(file.name)
+            if not (known and known.seen == file.data) and not (ahead and ahead[:2] == (file.data, site)):
+                self._ahead[file.name] = file.data, site, self._compile_gateway(file, site)
 
     def _look(self) -> Look:
         now, clock_s = time.monotonic(), time.time()
@@ -303,7 +315,7 @@ class Reloader:
             return before
         if before and not all(map(self._sightings.settled, before.besides)):
             return before
-        gateway, problems, besides = self._compile_gateway(file, site)
+        gateway, problems, besides = self._compiled_ahead(file, site) or self._compile_gateway(file, site)
         if gateway is None:
             return self._not_compiled(file.name, file.data, problems, besides, before, site)
         if before and before.entry.gateway and before.entry.gateway.fingerprint == gateway.fingerprint:
@@ -338,7 +350,14 @@ class Reloader:
         seen = None if problems else data  # with problems, it was made of something else than what is there
         return _Known(Entry(name, state, gateway, problems or own), seen, besides, site, data)
 
-    def _compile_gateway(self, file: ConfigFile, site: Site) -> tuple[Gateway | None, tuple[Problem, ...], _Besides]:
+    def _compiled_ahead(self, file: ConfigFile, site: Site) -> _Compiled | None:
+        """What was compiled from the same file, if all that went into it is as it was."""
+        data, its_site, compiled = self._ahead.pop(file.name, (None, site, None))
+        if compiled is None or (data, its_site) != (file.data, site) or not self._same(compiled[2]):
+            return None
+        return compiled
+
+    def _compile_gateway(self, file: ConfigFile, site: Site) -> _Compiled:
         files: set[Path] = set()
         gateway = None
         try:
@@ -386,7 +405,7 @@ class Reloader:
         result = _difference(before, after)
         if not _differs(before, after):
             result, after = replace(result, generation=before.generation), replace(after, generation=before.generation)
-        self._site, self._known = following.site, known
+        self._site, self._known, self._ahead = following.site, known, {}
         self._registry = after
         self._retire_all()
         await self._keep()
