@@ -108,11 +108,11 @@ class Daemon:
 
     async def serve(self) -> None:
         """Serve until a signal asks to stop, then let the sends that run finish."""
+        self._catch_signals()
         _raise_open_files()
         try:
             await self._apply()
             self._reloader.subscribe(self._reloaded)
-            self._catch_signals()
             await self._listen()
             self._begin(self._follow())
             self._begin(self._stay_alive())
@@ -146,6 +146,7 @@ class Daemon:
         for site in self._runner.sites:
             await site.stop()
         self._doors.pre_shutdown()
+        self._api.end_streams()  # their connections take nothing more by now
         await self._sends.drain()
         await self._runner.cleanup()
         for task in self._tasks:

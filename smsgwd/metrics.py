@@ -19,7 +19,7 @@ _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # their function carries no types
 
 
-class Served(Protocol):
+class Configuration(Protocol):
     """What is served, and how its last reload went."""
 
     @property
@@ -38,7 +38,7 @@ class Served(Protocol):
 class Metrics:
     """Counts outcomes, and shows how the configuration stands."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, configuration: Configuration) -> None:
         self._registry = CollectorRegistry(auto_describe=True)
         self._messages = Counter(
             "smsgwd_messages", "Sends that ended.", ["gateway", "outcome", "reason"], registry=self._registry
@@ -53,7 +53,7 @@ class Metrics:
             registry=self._registry,
             buckets=_BUCKETS_S,
         )
-        self._registry.register(_Standing(served))
+        self._registry.register(_Standing(configuration))
         ProcessCollector(registry=self._registry)
 
     def observe(self, outcome: Outcome) -> None:
@@ -71,20 +71,20 @@ class Metrics:
 class _Standing(Collector):
     """How the configuration stands now; asked for at each scrape, so nothing has to be kept in step."""
 
-    def __init__(self, served: Served) -> None:
-        self._served = served
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
 
     def collect(self) -> Iterator[Metric]:
-        registry = self._served.registry
+        registry = self._configuration.registry
         yield GaugeMetricFamily(
             "smsgwd_config_last_reload_successful",
             "0 while any file is stale or rejected.",
-            value=int(self._served.healthy),
+            value=int(self._configuration.healthy),
         )
         yield GaugeMetricFamily(
             "smsgwd_config_last_reload_success_timestamp_seconds",
             "When a reload last found all well.",
-            value=self._served.last_success_at,
+            value=self._configuration.last_success_at,
         )
         info = GaugeMetricFamily("smsgwd_config_info", "The configuration that serves.", labels=["digest"])
         info.add_metric([registry.digest], 1)
@@ -113,7 +113,7 @@ def _in_flight(registry: Registry) -> Metric:
 def _binds(registry: Registry) -> Metric:
     family = GaugeMetricFamily("smsgwd_smpp_binds", "SMPP sessions by state.", labels=["gateway", "state"])
     for entry in registry.entries.values():
-        binds = entry.gateway.provider.status().get("binds", []) if entry.gateway is not None else []
+        binds = entry.gateway.status().get("binds", []) if entry.gateway is not None else []
         for state, number in sorted(Tally(bind["state"] for bind in binds).items()):
             family.add_metric([entry.name, state], number)
     return family

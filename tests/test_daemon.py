@@ -102,6 +102,33 @@ def test_a_send_whose_client_has_gone_is_finished_first(tmp_path: Path) -> None:
         assert '"outcome": "accepted"' in running.printed()
 
 
+def test_a_stream_ends_with_the_outcomes_of_what_was_read(tmp_path: Path) -> None:
+    """A stop ends a stream as its client would: what was read is sent and answered, and the answer is whole."""
+    with (
+        slow_provider() as (server, gate, gateway),
+        daemon(configuration(tmp_path, {"gateways.d/gated.yaml": gateway})) as running,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        running.ready()
+        client.settimeout(10)
+        client.connect(str(running.path))
+        line = json.dumps({**SEND, "gateway": "gated"}).encode() + b"\n"
+        client.sendall(
+            b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(line), line)
+        )
+        assert server.asked.wait(10)
+        running.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not running.path.exists())
+        gate.set()
+        began = time.monotonic()
+        assert running.process.wait(10) == 0
+        assert time.monotonic() - began < 4
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.count(b'"outcome": "accepted"') == 1
+        assert answer.endswith(b"\r\n0\r\n\r\n")
+
+
 def test_asked_twice_it_goes_at_once(tmp_path: Path) -> None:
     """A second SIGTERM does not wait for the sends."""
     with (

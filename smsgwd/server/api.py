@@ -1,6 +1,5 @@
 """The calls of the API: who may, what is asked, what is answered."""
 
-import asyncio
 import logging
 import os
 import time
@@ -15,9 +14,9 @@ from smsgwd import __version__, sender
 from smsgwd.errors import MessageError, RequestError
 from smsgwd.idempotency import check_key
 from smsgwd.message import SendRequest
-from smsgwd.metrics import CONTENT_TYPE, Metrics, Served
+from smsgwd.metrics import CONTENT_TYPE, Configuration, Metrics
 from smsgwd.outcome import Kind, Outcome
-from smsgwd.registry import Entry, Registry, digest_of
+from smsgwd.registry import Entry, digest_of
 from smsgwd.server.access import RELOAD, SEND, STATUS, Access, Peer
 from smsgwd.server.body import check_kind, parse_object, read_body
 from smsgwd.server.connection import Connection
@@ -58,23 +57,32 @@ class Route:
 
 
 class Api:
-    """Answers requests from what is served. `access` is replaced when a reload has looked its names up."""
+    """Answers requests from what is served.
+
+    `access` is replaced when a reload has looked its names up; `draining` makes each answer the last of its connection.
+    """
 
     def __init__(
         self,
-        served: Served,
+        configuration: Configuration,
         sends: Sends,
         metrics: Metrics,
         reload: Callable[[], Awaitable[Reloaded]],
     ) -> None:
         self.access = Access(rules=(), own_uid=os.geteuid())  # nobody else, until the rules are looked up
         self.draining = False
-        self._served = served
+        self._streams: set[Stream] = set()
+        self._configuration = configuration
         self._sends = sends
         self._metrics = metrics
         self._reload = reload
         self._document = DOCUMENT.read_bytes()
         self._started = time.monotonic()
+
+    def end_streams(self) -> None:
+        """Read no further lines of the streams that run."""
+        for stream in self._streams:
+            stream.stop()
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to any request: never an exception, never a traceback."""
@@ -120,18 +128,23 @@ class Api:
         check_kind(call.request, NDJSON)
 
         async def send(body: dict[str, Any]) -> dict[str, Any]:
-            key = _line_key(body.pop("idempotency_key", None))
+            key = _line_key(body)
             message = self._permitted(call.peer, body)
             digest = "" if key is None else digest_of(body)
             return outcome_document(await self._sends.once(message, call.peer.uid, key, digest))
 
-        return await Stream(call.request, call.connection, send).run()
+        stream = Stream(call.request, call.connection, send)
+        self._streams.add(stream)
+        try:
+            return await stream.run()
+        finally:
+            self._streams.discard(stream)
 
     async def post_render(self, call: Call) -> web.Response:
         """What would be sent, without sending."""
         message = self._permitted(call.peer, await self._json(call.request))
         try:
-            return answer(sender.render(self._served.registry, message))
+            return answer(sender.render(self._configuration.registry, message))
         except MessageError as error:
             return outcome_answer(self._refused(message, error))
 
@@ -143,13 +156,16 @@ class Api:
     async def get_gateway(self, call: Call) -> web.Response:
         """One gateway."""
         self.access.require(call.peer, STATUS, call.name)
-        return answer(self._shown(self._served.registry.entry(call.name)))
+        return answer(self._shown(self._configuration.registry.entry(call.name)))
 
     async def get_status(self, call: Call) -> web.Response:
         """How the daemon stands: counts and problems of the gateways that the caller may see."""
         self.access.require(call.peer, STATUS)
-        registry, visible = self._served.registry, self._visible(call.peer)
-        shown = registry if len(visible) == len(registry.entries) else Registry.of(visible, registry.config)
+        registry, visible = self._configuration.registry, self._visible(call.peer)
+        shown = registry
+        if len(visible) < len(registry.entries):
+            problems = tuple(problem for entry in visible for problem in entry.problems)
+            shown = replace(registry, entries={entry.name: entry for entry in visible}, problems=problems)
         return answer(
             {
                 "digest": registry.digest,
@@ -164,8 +180,7 @@ class Api:
     async def post_reload(self, call: Call) -> web.Response:
         """Look at the configuration now; answers when the result serves."""
         self.access.require(call.peer, RELOAD)
-        result = await asyncio.shield(asyncio.ensure_future(self._reload()))
-        return answer(result.as_dict())
+        return answer((await self._reload()).as_dict())
 
     async def get_metrics(self, call: Call) -> web.Response:
         """Prometheus' text format."""
@@ -190,7 +205,7 @@ class Api:
         return message
 
     def _refused(self, message: SendRequest, error: MessageError) -> Outcome:
-        gateway = self._served.registry.renderable(message.gateway)
+        gateway = self._configuration.registry.renderable(message.gateway)
         return Outcome(
             Kind.REJECTED,
             error.reason,
@@ -198,11 +213,11 @@ class Api:
             gateway=gateway.name,
             provider=gateway.provider_name,
             reference=message.reference,
-            digest=self._served.registry.digest,
+            digest=self._configuration.registry.digest,
         )
 
     def _visible(self, peer: Peer) -> list[Entry]:
-        entries = self._served.registry.entries.values()
+        entries = self._configuration.registry.entries.values()
         return [entry for entry in entries if self.access.allows(peer, STATUS, entry.name)]
 
     def _shown(self, entry: Entry) -> dict[str, Any]:
@@ -214,7 +229,7 @@ class Api:
             "problems": [problem.as_dict() for problem in entry.problems],
             "digest": None if gateway is None else gateway.digest,
             "last": self._sends.last(entry.name),
-            **({} if gateway is None else gateway.provider.status()),
+            **({} if gateway is None else gateway.status()),
         }
 
 
@@ -264,9 +279,11 @@ def _idempotency_key(request: web.BaseRequest) -> str | None:
     return check_key(keys[0]) if keys else None
 
 
-def _line_key(key: object) -> str | None:
-    if key is None:
+def _line_key(line: dict[str, Any]) -> str | None:
+    """The key in a line of a stream, taken out of it."""
+    if "idempotency_key" not in line:
         return None
+    key = line.pop("idempotency_key")
     if not isinstance(key, str):
         raise RequestError("malformed-request", "'idempotency_key' has to be a string")
     return check_key(key)

@@ -140,7 +140,7 @@ class Connection(web.RequestHandler):
     def drop(self) -> None:
         """Break the connection off."""
         # abort, not close: close would wait for a client that does not read
-        if isinstance(self.transport, asyncio.Transport):
+        if self.transport is not None:
             self.transport.abort()
 
 

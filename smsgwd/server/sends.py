@@ -8,15 +8,15 @@ from smsgwd import sender
 from smsgwd.errors import RequestError
 from smsgwd.idempotency import Idempotency
 from smsgwd.message import SendRequest
-from smsgwd.metrics import Metrics, Served
+from smsgwd.metrics import Configuration, Metrics
 from smsgwd.outcome import Outcome
 
 
 class Sends:
     """Starts sends and knows how they ended. `limit` is how many may run at once."""
 
-    def __init__(self, served: Served, metrics: Metrics, idempotency: Idempotency, limit: int) -> None:
-        self._served = served
+    def __init__(self, configuration: Configuration, metrics: Metrics, idempotency: Idempotency, limit: int) -> None:
+        self._configuration = configuration
         self._metrics = metrics
         self._idempotency = idempotency
         self._limit = limit
@@ -41,7 +41,7 @@ class Sends:
         return task
 
     async def _send(self, request: SendRequest) -> Outcome:
-        outcome = await sender.send(self._served.registry, request)
+        outcome = await sender.send(self._configuration.registry, request)
         self._observe(outcome)
         return outcome
 
@@ -67,7 +67,7 @@ class Sends:
 
     def forget_gone(self) -> None:
         """Drop what is known of gateways that are served no more."""
-        entries = self._served.registry.entries
+        entries = self._configuration.registry.entries
         self._last = {name: last for name, last in self._last.items() if name in entries}
 
     async def drain(self) -> None:

@@ -51,6 +51,10 @@ class Stream:
             raise ConnectionResetError("the client is gone, or too slow") from None
         return self._response
 
+    def stop(self) -> None:
+        """Read no more. What was read is sent and answered: a line without an outcome was not begun."""
+        self._request.content.feed_eof()
+
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         number = 0
         async for line in self._lines():
