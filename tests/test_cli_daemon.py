@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command import CHECKOUT, TIMEOUT_S, environment, python, run, spawn
-from patience import wait_until
+from daemon_process import daemon
 
 from smsgwd.client import Client, NoAnswerError, RequestRefused
 from smsgwd.outcome import Kind
@@ -29,23 +28,11 @@ def serves(client: Client) -> bool:
 
 
 @contextmanager
-def serving(config: Path, socket: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A daemon on this configuration, for the length of a `with`."""
-    log = config / "log"
-    with log.open("wb") as file:
-        daemon = subprocess.Popen(
-            python("-m", "smsgwd", "serve", "--config", str(config), "--socket", str(socket)),
-            stderr=file,
-            cwd=CHECKOUT,
-            env=environment(),
-        )
-    try:
-        wait_until(lambda: daemon.poll() is not None or serves(Client(str(socket))))
-        assert daemon.poll() is None, log.read_text()
-        yield daemon
-    finally:
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(TIMEOUT_S) == 0, log.read_text()
+def serving(config: Path) -> Iterator[str]:
+    """The socket of a daemon on this configuration, for the length of a `with`; it ends in order."""
+    with daemon(config) as running:
+        yield str(running.ready().path)
+        assert running.stop() == 0, running.printed()
 
 
 @pytest.fixture
@@ -58,11 +45,10 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def socket(config: Path, tmp_path: Path) -> Iterator[str]:
+def socket(config: Path) -> Iterator[str]:
     """The socket of a daemon that serves it."""
-    path = tmp_path / "s"
-    with serving(config, path):
-        yield str(path)
+    with serving(config) as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +59,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "gateways.d").mkdir()
     for name, content in files.items():
         (folder / "gateways.d" / f"{name}.yaml").write_text(content)
-    with serving(folder, folder / "s"):
-        yield str(folder / "s")
+    with serving(folder) as path:
+        yield path
 
 
 def test_send(capsys: pytest.CaptureFixture[str], shared: str) -> None:
@@ -157,14 +143,12 @@ def test_idempotency(shared: str) -> None:
         client.send(gateway="console", to="+491701234567", text="ho", idempotency_key="k")
 
 
-def test_after_its_end(capsys: pytest.CaptureFixture[str], config: Path, tmp_path: Path) -> None:
+def test_after_its_end(capsys: pytest.CaptureFixture[str], config: Path) -> None:
     """After the daemon has ended a send is unsent, exit 75: whoever asks again loses nothing."""
-    with serving(config, tmp_path / "s"):
+    with serving(config) as socket:
         pass
-    done = run(
-        capsys, "send", "--gateway", "console", "--to", "+491701234567", "--text", "hi", "--socket", str(tmp_path / "s")
-    )
-    assert done.code == 75
+    message = ("--gateway", "console", "--to", "+491701234567", "--text", "hi")
+    assert run(capsys, "send", *message, "--socket", socket).code == 75
 
 
 def test_serve_without_configuration(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "x.yaml").write_text(FORM.format(url="https://sms.example.com"))
     (folder / "off.yaml").write_text("provider: console\nenabled: false\n")
     (folder / "bad.yaml").write_text("provider: console\nretry: {atempts: 3}\n")
+    (folder / "bad name.yaml").write_text("provider: console\n")
     monkeypatch.setenv("SMSGWD_CONFIG", str(tmp_path))
     monkeypatch.setenv("SMSGWD_TEST_TOKEN", "canary-4711")
     return tmp_path
@@ -98,6 +99,8 @@ def test_disabled(capsys: pytest.CaptureFixture[str]) -> None:
         (("--gateway", "y", "--to", "1", "--text", "hi"), "there is no gateway 'y' in "),
         (("--gateway", "of", "--to", "1", "--text", "hi"), "; did you mean off?"),
         ((*TO, "--text", "hi", "--config", "/nonexistent/config"), "/nonexistent/config: it does not exist"),
+        ((*TO, "--text", "hi", "--config", "/dev"), "/dev has no folder gateways.d"),
+        (("--gateway", "", "--to", "1", "--text", "hi"), "there is no gateway '' in "),
         (("--gateway", "off", "--to", "+491701234567", "--text", "hi", "--format", "curl"), "speaks no HTTP"),
     ],
 )
@@ -147,9 +150,11 @@ def recorder() -> Iterator[tuple[str, list[tuple[str, dict[str, str], bytes]]]]:
         server.seen = seen  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", seen
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 TEXTS = ["Hello & 'good' \"bye\" $HOME `id` !x", "@file", "two\nlines\ttab", "back\\slash\r\n", "Grüße 😀"]

@@ -12,7 +12,7 @@ from smsgwd.errors import Problem
 from smsgwd.files import GATEWAYS, ConfigFile, Look, look, read_paths
 from smsgwd.load import Source, load
 from smsgwd.providers._base import Site
-from smsgwd.registry import Entry, Gateway, Registry, SiteConfig, State
+from smsgwd.registry import Entry, Registry, Served, SiteConfig, State
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Reading:
         self.config, problems = compile_site(self._load(file), self.directory, resolve=self.resolve)
         self.problems += problems
 
-    def read_gateway(self, file: ConfigFile) -> Gateway | None:
+    def read_gateway(self, file: ConfigFile) -> Served | None:
         """Compile a gateway file, for the site that was read before; None when it does not compile."""
         site = Site(self.directory) if self.config is None else self.config.site
         source = self._load(file)
@@ -88,23 +88,20 @@ def registry_of(config: Path, name: str) -> tuple[Registry, Reading]:
     Raises Failure when there is no such configuration or gateway.
     """
     seen = look(config)
-    if not seen.present:
-        raise Failure("; ".join(f"{problem.file}: {problem.message}" for problem in seen.problems))
-    reading = Reading(config)
-    if seen.site:
-        reading.read_site(seen.site)
-    gateway = None
-    for file in seen.gateways:
-        if file.name == name:
-            gateway = reading.read_gateway(file)
-    reading.problems += [fault.problem for fault in seen.faults if fault.name in (name, "")]
-    if gateway is None and not reading.problems:
+    reading = Reading(config, problems=[fault.problem for fault in seen.faults if name and fault.name == name])
+    files = [file for file in seen.gateways if file.name == name]
+    if not files and not reading.problems:
         raise Failure(_no_gateway(seen, config, name))
-    entries = [] if gateway is None else [Entry(name, State.OK, gateway)]
+    for site in seen.sites:
+        reading.read_site(site)
+    entries = [Entry(name, State.OK, gateway) for file in files if (gateway := reading.read_gateway(file))]
     return Registry.of(entries, reading.config or SiteConfig()), reading
 
 
 def _no_gateway(seen: Look, config: Path, name: str) -> str:
+    if not seen.present or not seen.gateways_present:
+        reasons = [f"{problem.file}: {problem.message}" for problem in seen.problems]
+        return "; ".join(reasons) or f"{config} has no folder {GATEWAYS}"
     close = get_close_matches(name, [file.name for file in seen.gateways], 1)
     mend = f"; did you mean {close[0]}?" if close else ""
     return f"there is no gateway {name!r} in {config / GATEWAYS}{mend}"

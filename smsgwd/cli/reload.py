@@ -23,7 +23,7 @@ is over.
 _EPILOG = """\
 examples:
   smsgwd reload
-  smsgwd reload --wait --expect "$(smsgwd compile --config . | jq -r .digest)"    # in a deployment
+  smsgwd reload --wait --expect "$DIGEST"    in a deployment: until this configuration serves
 
 exit codes: 0 all well; 1 something is stale or rejected, smsgwd.yaml is bad, the digest is another, no daemon.
 """
