@@ -130,7 +130,10 @@ def read_paths(paths: Sequence[Path]) -> Look:
 
 def shown(path: Path) -> str:
     """A path as findings name it: what cannot be printed is escaped."""
-    return "".join(character if character.isprintable() else _escaped(character) for character in str(path))
+    text = str(path)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
 
 def stamp_of(path: Path) -> Stamp | None:

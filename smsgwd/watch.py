@@ -202,8 +202,10 @@ class Watcher(FileSystemEventHandler):
         identity = _identity(folder)
         if len(self._watched) >= _MOST_FOLDERS:
             return errno.ENOSPC
-        if identity is None or not os.access(folder, os.R_OK):  # watchdog is silent about a folder it may not read
-            return errno.ENOENT if identity is None else errno.EACCES
+        if identity is None:
+            return errno.ENOENT
+        if not os.access(folder, os.R_OK, effective_ids=True):  # watchdog says nothing when it is not allowed to
+            return errno.EACCES
         try:
             watch = self._running().schedule(self, folder, event_filter=_EVENTS)
         except OSError as error:

@@ -14,7 +14,7 @@ from swaps import remove_tree, replace_file, swap_link, update_volume
 
 from smsgwd.message import SendRequest
 from smsgwd.outcome import Kind, Outcome
-from smsgwd.registry import Registry
+from smsgwd.registry import Gateway, Registry
 from smsgwd.reload import Reloader
 from smsgwd.sender import send
 
@@ -135,7 +135,7 @@ async def test_a_slow_writer(config: Configuration) -> None:
                 assert sender_of(found.reloader.registry, "a") == "ONE"
         registry = await found.until(serves("TWO"))
         gateway = registry.entries["a"].gateway
-        assert gateway is not None
+        assert isinstance(gateway, Gateway)
         assert gateway.max_segments == 2
         assert [result.changed for result in found.results if result.changed] == [("a",)]
 
@@ -295,6 +295,24 @@ async def test_what_inotify_does_not_see(config: Configuration) -> None:
     async with followed(config.root, rescan_s=0.3) as found:
         other.write_text(sender("TWO"))
         await found.until(serves("TWO"))
+
+
+@on_loop
+async def test_folders_that_cannot_be_watched() -> None:
+    """Where a folder may be entered but not watched, looking again every moment finds what no event tells."""
+    with open_folder() as folder:
+        config = Configuration(folder / "etc")
+        other = folder / "hard-link"
+        other.hardlink_to(config.write("a", sender("ONE")))
+        folder.chmod(0o311)
+        try:
+            with other.open("r+") as file, as_nobody():
+                async with followed(config.root) as found:
+                    file.write(sender("TWO"))
+                    file.close()
+                    await found.until(serves("TWO"))
+        finally:
+            folder.chmod(0o755)
 
 
 # ---- versions and their connections ----
