@@ -9,14 +9,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from gated_provider import Gated, gateway
 from reloading import BROKEN, CONSOLE, Configuration, loaded, on_loop, sender_of, states
 from swaps import remove_tree, replace_file
 
 from smsgwd.errors import ConfigError, RequestError, Severity
 from smsgwd.message import SendRequest
 from smsgwd.outcome import Kind
-from smsgwd.registry import State
-from smsgwd.reload import Reloader, ReloadResult
+from smsgwd.registry import Entry, State
+from smsgwd.reload import Reloader, ReloadResult, _close_after_use, _Known
 from smsgwd.sender import send
 
 
@@ -283,6 +284,35 @@ async def test_an_unforeseen_fault_is_a_finding(
         (problem,) = reloader.registry.problems
         assert (problem.code, problem.line, "ModuleNotFoundError" in problem.message) == ("internal", 1, True)
     assert "canary" not in caplog.text
+
+
+CANARY = "the text of a fault"
+
+
+class Stubborn(Gated):
+    """A provider that can neither be started nor closed."""
+
+    async def start(self) -> None:
+        """Fails."""
+        raise RuntimeError(CANARY)
+
+    async def close(self) -> None:
+        """Fails."""
+        raise RuntimeError(CANARY)
+
+
+@on_loop
+async def test_a_provider_that_fails_to_start_and_to_close(
+    config: Configuration, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A version that cannot be started does not serve, one that cannot be closed is let go; neither stops a reload."""
+    stubborn = gateway(Stubborn(), "a")
+    reloader = Reloader(config.root)
+    begun = await reloader._begun(_Known(Entry("a", State.OK, stubborn), b""))
+    assert (begun.entry.state, [problem.code for problem in begun.entry.problems]) == (State.REJECTED, ["internal"])
+    await _close_after_use(stubborn)
+    assert caplog.text.count("unforeseen RuntimeError") == 2
+    assert CANARY not in caplog.text
 
 
 # ---- being written ----
