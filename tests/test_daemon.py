@@ -2,6 +2,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import stat
@@ -321,6 +322,20 @@ def test_inherited_sockets_are_served_and_left(tmp_path: Path) -> None:
         assert running.stop() == 0
         assert first.is_socket()
         assert second.is_socket()
+
+
+def test_waiting_clients_do_not_use_up_the_open_files(tmp_path: Path) -> None:
+    """The usual soft limit of open files is raised as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with daemon(configuration(tmp_path)) as running:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            running.ready()
+            raised, _ = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+            assert raised == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_watchdog_hears_of_it(tmp_path: Path) -> None:
