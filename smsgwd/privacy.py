@@ -9,6 +9,8 @@ from urllib.parse import quote, quote_plus
 from smsgwd.secret import MASK, SHORT_SECRET, Secret
 
 MAX_QUOTE = 200  # characters of a provider's words that an outcome repeats
+_MAX_READ = 4_096  # characters of them that are looked at: far more than is shown, and quickly done
+_PIECE = 10  # characters: shorter pieces of a text are common words, which an answer may need
 _SHORTEST_TO_SHOW = 10  # below it the first five and the last two would be nearly all of the number
 _DIGIT_RUN = re.compile(r"\+?\d(?:[\s()./-]{0,2}\d){5,}")
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
@@ -52,13 +54,28 @@ def _forms(value: str) -> set[str]:
     return forms | {json.dumps(form, ensure_ascii=False)[1:-1] for form in forms}
 
 
+def _without_parts(words: str, values: Iterable[str]) -> str:
+    """The words without the longer pieces of a value: a provider may have cut what it repeats."""
+    forms = {form for value in values for form in _forms(value)}
+    pieces = {form[at : at + _PIECE] for form in forms for at in range(len(form) - _PIECE + 1)}
+    shown, at = "", 0
+    while at < len(words):
+        end = at
+        while words[end : end + _PIECE] in pieces:
+            end += 1
+        shown += MASK if end > at else words[at]
+        at = end + _PIECE - 1 if end > at else at + 1
+    return shown
+
+
 def scrub(words: str, *, hidden: Iterable[str], secrets: Iterable[Secret]) -> str:
     """A provider's words, fit to be shown: one line of 200 characters, without secrets, numbers and texts.
 
     `hidden` are the texts of the message (its text, variables, the number in all its forms). Any run of six digits and
     more is masked, because a provider may echo a number or a code in a form of its own.
     """
-    words = _without(hide_secrets(words, secrets), hidden)
+    values = [*hidden, *(secret.reveal() for secret in secrets)]
+    words = _without_parts(_without(words[:_MAX_READ], values), values)
     words = _DIGIT_RUN.sub(MASK, words)
     words = _CONTROL.sub(" ", words).strip()
     return words if len(words) <= MAX_QUOTE else words[: MAX_QUOTE - 1] + "…"

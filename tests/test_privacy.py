@@ -75,3 +75,19 @@ def test_a_value_is_hidden_in_every_form(echo: str) -> None:
     value = "s3/c&r+t ä"
     assert hide_secrets(f"key={echo}!", [Secret(value)]) == "key=***!"
     assert scrub(f"key={echo}!", hidden=[value], secrets=[]) == "key=***!"
+
+
+@pytest.mark.parametrize(
+    ("quote", "shown"),
+    [
+        ("refused: Dear Mrs Smith, your appoin...", "refused: ***..."),
+        ("refused: ...your appointment is on Monday", "refused: ...***"),
+        ("refused: %20Mrs%20Smith%2C%20your%20app", "refused: ***"),
+        ("key sk-live-abcdefgh... is wrong", "key ***... is wrong"),
+        ("your text is too long, Dear customer", "your text is too long, Dear customer"),
+    ],
+)
+def test_pieces_of_a_text_are_hidden(quote: str, shown: str) -> None:
+    """A provider that cuts the text or the key that it repeats gives neither away; short common words stay."""
+    text = "Dear Mrs Smith, your appointment is on Monday"
+    assert scrub(quote, hidden=[text], secrets=[Secret("sk-live-abcdefghijkl")]) == shown
