@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,12 +13,17 @@ from smsgwd import credentials, msisdn, providers, schema
 from smsgwd.errors import Problem, Severity, has_errors
 from smsgwd.load import Source
 from smsgwd.message import sender_fault
+from smsgwd.outcome import Kind
 from smsgwd.providers._base import Path_, Provider, Site
 from smsgwd.registry import (
     AccessRule,
+    Failover,
     Gateway,
     LogSettings,
+    Reference,
     Retry,
+    Route,
+    Served,
     SiteConfig,
     SocketSettings,
     TextTemplate,
@@ -31,6 +36,9 @@ from smsgwd.units import parse_duration
 
 _MESSAGE_NAMES = frozenset({"phone", "message", "otp", "sender", "reference"})
 _NOT_IN_DIGEST = ("description", "tests")  # what changes nothing for a message
+FAILOVER = "failover"  # no provider of its own, but a choice among gateways
+_OF_MEMBERS = frozenset({"max_segments", "retry", "secrets"})
+_REGION_HINT = "a two-letter country code in capitals: DE, AT, CH"
 
 
 @dataclass(slots=True)
@@ -92,8 +100,8 @@ class Draft:
 
 def compile_gateway(
     name: str, source: Source, site: Site, *, resolve: bool, files: set[Path] | None = None
-) -> tuple[Gateway | None, tuple[Problem, ...]]:
-    """The gateway and its warnings, or None and all that is wrong.
+) -> tuple[Served | None, tuple[Problem, ...]]:
+    """The gateway or failover and its warnings, or None and all that is wrong.
 
     `resolve` reads the secrets; without it each is `***` (`check`, `render`). A disabled gateway's are never read.
     `files` takes every file that was looked for beside this one, also when nothing compiles because one is missing.
@@ -115,41 +123,90 @@ def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.sort_key))
 
 
-def _assemble(draft: Draft, data: Mapping[str, Any]) -> Gateway | None:
+def _assemble(draft: Draft, data: Mapping[str, Any]) -> Served | None:
     draft.secrets = _secrets(draft, data.get("secrets", {}))
     draft.sender = _sender(draft, data.get("sender", ""))
-    rewrites = _rewrites(draft, data)
     draft.region = _region(draft, data)
-    templates = _templates(draft, data.get("templates", {}))
-    draft.names |= {f"vars.{name}" for template in templates.values() for name in template.variables}
+    common = _common(draft, data)
+    if data.get("provider") == FAILOVER:
+        return _failover(draft, data, common) if _sound(draft.problems) else None
+    draft.names |= {f"vars.{name}" for name in common["variables"]}
     provider = _provider(draft, data)
     if provider is None:
         return None
-    phone = data.get("phone", {})
+    common["phone"] = _phone(draft, data, provider.default_phone_format)
     return Gateway(
-        name=draft.name,
-        provider_name=data["provider"],
+        **common,
         provider=provider,
-        phone=msisdn.PhoneRules(
-            region=draft.region,
-            format=phone.get("format", provider.default_phone_format),
-            short_codes=phone.get("short_codes", False),
-            rewrite=rewrites,
-        ),
-        sender=draft.sender,
-        enabled=data.get("enabled", True),
-        description=data.get("description", ""),
-        deadline_s=_seconds(draft, data, "deadline", 30.0),
         retry=_retry(draft, data.get("retry", {})),
         max_segments=data.get("max_segments"),
-        templates=MappingProxyType(templates),
-        variables=frozenset(name for template in templates.values() for name in template.variables),
         secrets=(*draft.secrets.values(), *draft.hidden),
-        digest=digest_of({key: value for key, value in data.items() if key not in _NOT_IN_DIGEST}),
-        fingerprint=_fingerprint(draft, data, provider),
+        fingerprint=_fingerprint(draft, data, provider.depends),
         files=frozenset(draft.files),
         masked=_twin(draft) if draft.resolved else None,
     )
+
+
+def _common(draft: Draft, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that gateways and failovers share."""
+    templates = _templates(draft, data.get("templates", {}))
+    return {
+        "name": draft.name,
+        "provider_name": data.get("provider", ""),
+        "sender": draft.sender,
+        "enabled": data.get("enabled", True),
+        "description": data.get("description", ""),
+        "deadline_s": _seconds(draft, data, "deadline", 30.0),
+        "templates": MappingProxyType(templates),
+        "variables": frozenset(name for template in templates.values() for name in template.variables),
+        "digest": digest_of({key: value for key, value in data.items() if key not in _NOT_IN_DIGEST}),
+    }
+
+
+def _phone(draft: Draft, data: Mapping[str, Any], default_format: str) -> msisdn.PhoneRules:
+    phone = data.get("phone", {})
+    return msisdn.PhoneRules(
+        region=draft.region,
+        format=phone.get("format", default_format),
+        short_codes=phone.get("short_codes", False),
+        rewrite=_rewrites(draft, data),
+    )
+
+
+def _failover(draft: Draft, data: Mapping[str, Any], common: dict[str, Any]) -> Failover:
+    """A failover of sound settings."""
+    for key in sorted(_OF_MEMBERS & data.keys()):
+        message = f"`{key}` has no effect on a failover: each member has its own"
+        draft.problem((key,), "no-effect", message, on_key=True, severity=Severity.WARNING)
+    settings = data["settings"]
+    return Failover(
+        **common,
+        phone=_phone(draft, data, msisdn.E164),
+        routes=tuple(_route(draft, index, route) for index, route in enumerate(settings.get("routes", []))),
+        gateways=tuple(settings.get("gateways", [])),
+        on=frozenset(Kind(kind) for kind in settings.get("on", [Kind.UNSENT])),
+        references=tuple(_references(draft, settings)),
+        fingerprint=_fingerprint(draft, data, ()),
+    )
+
+
+def _route(draft: Draft, index: int, route: Mapping[str, Any]) -> Route:
+    countries = route.get("country", [])
+    for place, country in enumerate(countries):
+        if not msisdn.known_region(country):
+            at = ("settings", "routes", index, "country", place)
+            draft.problem(at, "unknown-region", f"{country!r} is no region", _REGION_HINT)
+    return Route(tuple(route["gateways"]), route.get("prefix", ""), frozenset(countries))
+
+
+def _references(draft: Draft, settings: Mapping[str, Any]) -> Iterator[Reference]:
+    """Every gateway that the settings name, with its place."""
+    lists: list[tuple[Path_, Sequence[str]]] = [(("settings", "gateways"), settings.get("gateways", []))]
+    for index, route in enumerate(settings.get("routes", [])):
+        lists.append((("settings", "routes", index, "gateways"), route["gateways"]))
+    for path, names in lists:
+        for index, name in enumerate(names):
+            yield Reference(name, draft.source.problem((*path, index), "", ""))
 
 
 def _twin(draft: Draft) -> Callable[[], Gateway]:
@@ -158,8 +215,8 @@ def _twin(draft: Draft) -> Callable[[], Gateway]:
     @cache
     def compile_without_secrets() -> Gateway:
         gateway, _ = compile_gateway(draft.name, draft.source, draft.site, resolve=False)
-        if gateway is None:
-            raise RuntimeError(f"{draft.name} compiles with its secrets, but not without them")
+        if not isinstance(gateway, Gateway):
+            raise TypeError(f"{draft.name} compiles with its secrets, but not without them")
         return gateway
 
     return compile_without_secrets
@@ -279,7 +336,7 @@ def _retry(draft: Draft, retry: Mapping[str, Any]) -> Retry:
     )
 
 
-def _fingerprint(draft: Draft, data: Mapping[str, Any], provider: Provider[Any, Any]) -> str:
+def _fingerprint(draft: Draft, data: Mapping[str, Any], depends: Iterable[str]) -> str:
     """Of all that shaped the gateway, secrets and files included: keyed for this process, it tells nothing."""
     keyed = hashlib.blake2b(key=_PROCESS_KEY)
     keyed.update(digest_of(dict(data)).encode())
@@ -287,7 +344,7 @@ def _fingerprint(draft: Draft, data: Mapping[str, Any], provider: Provider[Any, 
         keyed.update(f"\0{name}\0{secret.reveal()}".encode("utf-8", "surrogatepass"))
     for path in sorted(draft.files):
         keyed.update(f"\0{path}\0".encode("utf-8", "surrogatepass") + _content(path))
-    for part in provider.depends:
+    for part in depends:
         keyed.update(f"\0{part}\0{_spelled(getattr(draft.site, part))}".encode("utf-8", "surrogatepass"))
     return keyed.hexdigest()
 

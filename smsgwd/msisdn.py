@@ -85,6 +85,18 @@ def known_region(code: str) -> bool:
     return code in phonenumbers.SUPPORTED_REGIONS
 
 
+def region_of(e164: str) -> str | None:
+    """The country of a number, as two capital letters (ISO 3166-1); None where several share its calling code."""
+    import phonenumbers  # noqa: PLC0415 - as in `parse`
+
+    number = phonenumbers.parse(e164, None)
+    region: str | None = phonenumbers.region_code_for_number(number)
+    if region is None:  # a range that the library does not know yet
+        regions = phonenumbers.region_codes_for_country_code(number.country_code or 0)
+        return regions[0] if len(regions) == 1 else None
+    return region
+
+
 def read(written: str, rules: PhoneRules) -> Recipient:
     """The recipient. Raises MessageError (invalid_destination), in words that do not repeat the number."""
     _check_length(written)

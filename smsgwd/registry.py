@@ -3,15 +3,18 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
-from smsgwd.errors import Problem, RequestError
+from smsgwd import msisdn
+from smsgwd.errors import Problem, RequestError, Severity
 from smsgwd.msisdn import PhoneRules
+from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.providers._base import Provider, Site
 from smsgwd.secret import Secret
 from smsgwd.templates import Template
@@ -80,20 +83,64 @@ class Usage:
             await self._idle.wait()
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """One compiled gateway: everything a send needs, nothing left to parse."""
+FAULTS_TO_REST = 5  # in a row; then a failover passes the gateway over
+REST_S = 30.0
+_FAULTS = {Reason.AUTH, Reason.CONFIG, Reason.INTERNAL, Reason.PROVIDER, Reason.TIMEOUT, Reason.UNREACHABLE}
+
+
+class Breaker:
+    """Counts the faults of a gateway in a row: after `FAULTS_TO_REST` it rests for `REST_S` seconds.
+
+    Then one send at a time probes it. Only a failover asks; whoever names the gateway itself gets it. `now` is a time
+    in seconds, on any one clock.
+    """
+
+    __slots__ = ("_probing", "_rests_until", "faults")
+
+    def __init__(self) -> None:
+        self.faults = 0
+        self._rests_until = 0.0
+        self._probing = False
+
+    def admits(self, now: float) -> bool:
+        """Whether a send may try this gateway; after a rest the one that is told so is the probe."""
+        if self.faults < FAULTS_TO_REST:
+            return True
+        if self._probing or now < self._rests_until:
+            return False
+        self._probing = True
+        return True
+
+    def note(self, outcome: Outcome, now: float) -> None:
+        """Learn how a send ended. What was refused for the message's sake says that the gateway works."""
+        self._probing = False
+        if not outcome.attempts:
+            return
+        if outcome.kind in {Kind.ACCEPTED, Kind.REJECTED}:
+            self.faults = 0
+        elif outcome.reason in _FAULTS:
+            self.faults += 1
+            self._rests_until = now + REST_S
+
+    @property
+    def state(self) -> str:
+        """`closed`, `open` (it rests), or `half-open` (one send probes it)."""
+        if self.faults < FAULTS_TO_REST:
+            return "closed"
+        return "half-open" if self._probing else "open"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """What gateways and failovers share. Compiled, nothing left to parse."""
 
     name: str
     provider_name: str
-    provider: Provider[Any, Any]
     phone: PhoneRules
     sender: str = ""
     enabled: bool = True
     description: str = ""
     deadline_s: float = 30.0
-    retry: Retry = Retry()
-    max_segments: int | None = None
     templates: Mapping[str, TextTemplate] = field(default_factory=dict)
     variables: frozenset[str] = frozenset()  # declared by some template of the file
     secrets: tuple[Secret, ...] = ()
@@ -102,12 +149,89 @@ class Gateway:
     files: frozenset[Path] = (
         frozenset()
     )  # read beside the gateway file: secrets, certificates; the reload looks at them
-    masked: "Callable[[], Gateway] | None" = None  # the same gateway with each secret `***`: what `render` shows
     usage: Usage = field(default_factory=Usage)
+
+    async def start(self) -> None:
+        """Begin what is kept open between sends; called when this version begins to serve."""
+
+    def status(self) -> dict[str, Any]:
+        """Further members for `/v1/gateways/NAME`."""
+        return {}
+
+    async def close(self) -> None:
+        """End what is kept open. Called once, after the last send."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway(_Named):
+    """One way out."""
+
+    provider: Provider[Any, Any]
+    retry: Retry = Retry()
+    max_segments: int | None = None
+    masked: "Callable[[], Gateway] | None" = None  # the same gateway with each secret `***`: what `render` shows
+    breaker: Breaker = field(default_factory=Breaker)
 
     def as_shown(self) -> "Gateway":
         """This gateway without its secrets, to render for people."""
         return self if self.masked is None else self.masked()
+
+    async def start(self) -> None:
+        """Start the provider."""
+        await self.provider.start()
+
+    def status(self) -> dict[str, Any]:
+        """What the provider tells, and whether failovers pass this gateway over."""
+        resting = {} if self.breaker.state == "closed" else {"breaker": self.breaker.state}
+        return {**self.provider.status(), **resting}
+
+    async def close(self) -> None:
+        """Close the provider."""
+        await self.provider.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which gateways a destination takes: numbers that begin with `prefix` (`+49`), or of one of the countries."""
+
+    gateways: tuple[str, ...]
+    prefix: str = ""
+    countries: frozenset[str] = frozenset()  # two capital letters each (ISO 3166-1)
+
+    def takes(self, e164: str) -> bool:
+        """Whether it is for this number; where both are given, both have to fit."""
+        if not e164.startswith(self.prefix):
+            return False
+        return not self.countries or msisdn.region_of(e164) in self.countries
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where a file names another gateway."""
+
+    name: str
+    place: Problem  # stands at the name; its code and message are filled in when something is wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failover(_Named):
+    """A choice among gateways: the first route that takes the number, else `gateways`, one after the other."""
+
+    routes: tuple[Route, ...] = ()
+    gateways: tuple[str, ...] = ()
+    on: frozenset[Kind] = frozenset({Kind.UNSENT})  # the outcomes after which the next one is tried
+    references: tuple[Reference, ...] = ()
+
+    def choices(self, e164: str | None) -> tuple[str, ...]:
+        """The gateways for this number, in order; None where it could not be read or is a short code."""
+        if e164 is not None:
+            for route in self.routes:
+                if route.takes(e164):
+                    return route.gateways
+        return self.gateways
+
+
+Served = Gateway | Failover  # what a caller can name
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +240,15 @@ class Entry:
 
     name: str
     state: State
-    gateway: Gateway | None = None
+    gateway: Served | None = None
     problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, served: Served | None, problems: tuple[Problem, ...] = ()) -> "Entry":
+        """The entry of a file that was compiled without regard to an earlier version."""
+        if served is None:
+            return cls(name, State.REJECTED, None, problems)
+        return cls(name, State.OK if served.enabled else State.DISABLED, served, problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +309,7 @@ class Registry:
         cls, entries: Iterable[Entry], config: SiteConfig, problems: Iterable[Problem] = (), generation: int = 1
     ) -> "Registry":
         """The snapshot of these entries. `problems` are those that belong to no entry."""
-        by_name = {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
+        by_name = with_references({entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)})
         found = [problem for entry in by_name.values() for problem in entry.problems]
         return cls(
             entries=MappingProxyType(by_name),
@@ -195,14 +326,14 @@ class Registry:
             raise RequestError("unknown-gateway", "there is no gateway of this name")
         return entry
 
-    def renderable(self, name: str) -> Gateway:
+    def renderable(self, name: str) -> Served:
         """The gateway, sending or not. Raises RequestError when there is none that compiles."""
         entry = self.entry(name)
         if entry.gateway is None:
             raise _unavailable(entry)
         return entry.gateway
 
-    def sendable(self, name: str) -> Gateway:
+    def sendable(self, name: str) -> Served:
         """The gateway, ready to send. Raises RequestError unknown-gateway or gateway-unavailable."""
         gateway = self.renderable(name)
         if not gateway.enabled:
@@ -222,6 +353,50 @@ def _unavailable(entry: Entry) -> RequestError:
     reason = f": {first}" if first else ""
     members = {"state": str(entry.state), "problems": [problem.as_dict() for problem in entry.problems]}
     return RequestError("gateway-unavailable", f"the gateway's file does not compile{reason}", members)
+
+
+def with_references(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The entries, with what is wrong with their references to each other added to their problems."""
+    return {
+        name: replace(entry, problems=(*entry.problems, *reference_problems(entry.gateway, entries)))
+        if isinstance(entry.gateway, Failover)
+        else entry
+        for name, entry in entries.items()
+    }
+
+
+def reference_problems(failover: Failover, entries: Mapping[str, Entry]) -> Iterator[Problem]:
+    """What is wrong with the gateways that a failover names, among these entries."""
+    for reference in failover.references:
+        target = entries.get(reference.name)
+        if target is None:
+            near = get_close_matches(reference.name, entries, 1)
+            hint = f"did you mean `{near[0]}`?" if near else "it is skipped until there is one"
+            yield replace(
+                reference.place, code="unknown-gateway", message=f"there is no gateway `{reference.name}`", hint=hint
+            )
+        elif _leads_to(reference.name, failover.name, entries):
+            yield replace(
+                reference.place, code="failover-cycle", message=f"`{reference.name}` leads back to `{failover.name}`"
+            )
+        elif failover.enabled and (target.gateway is None or not target.gateway.enabled):
+            state = "has errors" if target.gateway is None else "is disabled"
+            message = f"the gateway `{reference.name}` {state}: it is skipped"
+            yield replace(reference.place, code="unavailable-gateway", message=message, severity=Severity.WARNING)
+
+
+def _leads_to(start: str, goal: str, entries: Mapping[str, Entry]) -> bool:
+    """Whether a failover comes back to itself by this member."""
+    seen, waiting = set[str](), [start]
+    while waiting:
+        name = waiting.pop()
+        if name == goal:
+            return True
+        entry = entries.get(name)
+        if name not in seen and entry is not None and isinstance(entry.gateway, Failover):
+            waiting += (reference.name for reference in entry.gateway.references)
+        seen.add(name)
+    return False
 
 
 def digest_of(value: Any) -> str:

@@ -23,7 +23,7 @@ from smsgwd.files import GATEWAYS, ConfigFile, Look, look, shown, stamp_of
 from smsgwd.kept import Kept
 from smsgwd.load import load
 from smsgwd.providers._base import Site
-from smsgwd.registry import Entry, Gateway, Registry, SiteConfig, State
+from smsgwd.registry import Entry, Registry, Served, SiteConfig, State
 from smsgwd.secret import MASKED
 from smsgwd.sightings import Sight, Sightings, at_rest
 from smsgwd.watch import Watcher, places
@@ -64,7 +64,7 @@ class ReloadResult:
 
 # The files that a version was compiled with, beside its own. False: what was read may not be what is there now.
 _Besides = Mapping[Path, Sight]
-_Compiled = tuple[Gateway | None, tuple[Problem, ...], _Besides]
+_Compiled = tuple[Served | None, tuple[Problem, ...], _Besides]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Reloader:
         self._watcher: Watcher | None = None
         self._lock = asyncio.Lock()
         self._subscribers: list[Callable[[ReloadResult], None]] = []
-        self._started: dict[int, Gateway] = {}
+        self._started: dict[int, Served] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self.last_success_at = 0.0  # Unix time in seconds; 0: never
 
@@ -420,7 +420,7 @@ class Reloader:
         if gateway is None or not gateway.enabled or id(gateway) in self._started:
             return known
         try:
-            await gateway.provider.start()
+            await gateway.start()
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is a finding of this file
             problems = (*known.entry.problems, _unforeseen(self._file_of(gateway.name), error))
             before = self._known.get(gateway.name)
@@ -435,7 +435,7 @@ class Reloader:
         for gateway in [gateway for key, gateway in self._started.items() if key not in serving]:
             self._retire(gateway)
 
-    def _retire(self, gateway: Gateway) -> None:
+    def _retire(self, gateway: Served) -> None:
         del self._started[id(gateway)]
         task = asyncio.create_task(_close_after_use(gateway))
         self._retiring.add(task)
@@ -532,10 +532,10 @@ def _difference(before: Registry, after: Registry) -> ReloadResult:
     )
 
 
-async def _close_after_use(gateway: Gateway) -> None:
+async def _close_after_use(gateway: Served) -> None:
     await gateway.usage.idle()
     try:
-        await gateway.provider.close()
+        await gateway.close()
     except Exception as error:  # noqa: BLE001 - a version that is gone must not trouble the others
         _log_unforeseen(f"while closing a version of {gateway.name}", error)
 

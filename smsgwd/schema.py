@@ -630,6 +630,12 @@ def _too_long(fault: _Fault) -> Iterator[_Finding]:
     yield from fault.at_value("bad-value", f"{fault.label} is longer than {fault.wanted}")
 
 
+def _repeated(fault: _Fault) -> Iterator[_Finding]:
+    for index, item in enumerate(fault.instance):
+        if item in fault.instance[:index]:
+            yield _Finding((*fault.path, index), "bad-value", f"{fault.label} names `{item}` twice", "keep one of them")
+
+
 def _other(fault: _Fault) -> Iterator[_Finding]:
     yield from fault.at_value("bad-value", f"{fault.label} is not what its schema wants ({fault.keyword})")
 
@@ -658,6 +664,7 @@ _EXPLAIN: dict[str, Callable[[_Fault], Iterator[_Finding]]] = {
     "enum": _not_one_of,
     "const": _supported(_not_one_of),
     "pattern": _not_this_text,
+    "uniqueItems": _repeated,
     "minimum": _too_small,
     "maximum": _too_large,
     "minLength": _empty,

@@ -7,6 +7,7 @@ import random
 import re
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from smsgwd.message import Message, SendRequest, sender_fault
 from smsgwd.outcome import Attempt, Kind, Outcome, Reason
 from smsgwd.privacy import hide_secrets, mask_number, scrub
 from smsgwd.providers._base import Prepared
-from smsgwd.registry import Gateway, Registry, TextTemplate, Variable
+from smsgwd.registry import Failover, Gateway, Registry, Served, TextTemplate, Variable
 from smsgwd.units import Deadline
 
 log = logging.getLogger("smsgwd.send")
@@ -24,6 +25,7 @@ log = logging.getLogger("smsgwd.send")
 MAX_TEXT = 10_000  # characters
 _BACKSTOP_S = 1.0  # a provider keeps the deadline itself; this long after it, it is cut off
 _RETRIED = {Reason.UNREACHABLE, Reason.THROTTLED, Reason.TIMEOUT}
+_LOGGED = ("gateway", "via", "outcome", "reason", "segments", "attempts", "elapsed", "detail")
 _LOOKS_LIKE_A_CODE = re.compile(r"\w*\d\w*")
 
 
@@ -42,33 +44,35 @@ def prepare(gateway: Gateway, request: SendRequest) -> Ready:
 
     Raises MessageError for a message that cannot be sent, RequestError for a template that the gateway does not have.
     """
-    text, variables = _text(gateway, request)
+    return _fit(gateway, _with_text(gateway, request))
+
+
+def _fit(gateway: Gateway, request: SendRequest) -> Ready:
+    """A request whose text is rendered, as this gateway sends it. Raises MessageError."""
     message = Message(
         to=msisdn.read(request.to, gateway.phone),
-        text=text,
+        text=request.text or "",
         sender=_sender(request.sender or gateway.sender),
         reference=request.reference or "",
-        vars=variables,
+        vars={name: request.vars.get(name, "") for name in gateway.variables},
     )
     prepared = gateway.provider.render(message)
     return Ready(gateway, message, prepared, _count(gateway, prepared))
 
 
-def _text(gateway: Gateway, request: SendRequest) -> tuple[str, dict[str, str]]:
-    variables = dict.fromkeys(gateway.variables, "")
-    if request.template is None:
-        text = request.text or ""
-    else:
-        template = gateway.templates.get(request.template)
+def _with_text(served: Served, request: SendRequest) -> SendRequest:
+    """The request with its template rendered. Raises MessageError, RequestError."""
+    text = request.text or ""
+    if request.template is not None:
+        template = served.templates.get(request.template)
         if template is None:
             raise RequestError("malformed-request", "the gateway has no template of this name")
         text = _render_template(template, request)
-        variables.update(request.vars)
     if not text:
         raise MessageError(Reason.CONTENT, "the text is empty")
     if len(text) > MAX_TEXT:
         raise MessageError(Reason.CONTENT, f"the text is longer than {MAX_TEXT:,} characters")
-    return text, variables
+    return replace(request, text=text, template=None)
 
 
 def _render_template(template: TextTemplate, request: SendRequest) -> str:
@@ -114,12 +118,18 @@ def _count(gateway: Gateway, prepared: Prepared) -> segments.Count:
 
 
 def render(registry: Registry, request: SendRequest) -> dict[str, Any]:
-    """What would be sent, as `smsgwd render --format json` shows it: a send without the submit, secrets as `***`."""
-    gateway = registry.renderable(request.gateway).as_shown()
-    ready = prepare(gateway, request)
+    """What would be sent, as `smsgwd render --format json` shows it: a send without the submit, secrets as `***`.
+
+    Of a failover, what its first member would send. Raises MessageError, RequestError.
+    """
+    served = registry.renderable(request.gateway)
+    request = _with_text(served, request)
+    gateway = _first(registry, served, request.to).as_shown()
+    ready = _fit(gateway, request)
     return {
         "gateway": gateway.name,
         "provider": gateway.provider_name,
+        **({} if gateway.name == served.name else {"via": served.name}),
         "to": ready.message.phone,
         "text": ready.prepared.text,
         "segments": ready.count.segments,
@@ -128,19 +138,29 @@ def render(registry: Registry, request: SendRequest) -> dict[str, Any]:
     }
 
 
+def _first(registry: Registry, served: Served, to: str, path: tuple[str, ...] = ()) -> Gateway:
+    if isinstance(served, Gateway):
+        return served
+    path = (*path, served.name)
+    for member in _members(registry, served, to, path):
+        return _first(registry, member, to, path)
+    raise MessageError(Reason.INVALID_DESTINATION, "no gateway of this failover takes this number")
+
+
 async def send(registry: Registry, request: SendRequest) -> Outcome:
     """Send one message and say what became of it.
 
     Raises RequestError only (no such gateway, not available, no such template); all else is an outcome.
     """
-    gateway = registry.sendable(request.gateway)
+    served = registry.sendable(request.gateway)
     started = time.monotonic()
-    with gateway.usage:
-        outcome = await _send(gateway, request, Deadline(started + _deadline_s(gateway, request)), registry)
+    with served.usage:
+        outcome = await _send(registry, served, request, Deadline(started + _deadline_s(served, request)))
     outcome = replace(
         outcome,
-        gateway=gateway.name,
-        provider=gateway.provider_name,
+        gateway=outcome.gateway or served.name,
+        provider=outcome.provider or served.provider_name,
+        via=served.name if isinstance(served, Failover) else None,
         reference=request.reference,
         elapsed_s=time.monotonic() - started,
         digest=registry.digest,
@@ -149,23 +169,106 @@ async def send(registry: Registry, request: SendRequest) -> Outcome:
     return outcome
 
 
-def _deadline_s(gateway: Gateway, request: SendRequest) -> float:
-    return gateway.deadline_s if request.deadline_s is None else min(request.deadline_s, gateway.deadline_s)
+def _deadline_s(served: Served, request: SendRequest) -> float:
+    return served.deadline_s if request.deadline_s is None else min(request.deadline_s, served.deadline_s)
 
 
-async def _send(gateway: Gateway, request: SendRequest, deadline: Deadline, registry: Registry) -> Outcome:
+async def _send(registry: Registry, served: Served, request: SendRequest, deadline: Deadline) -> Outcome:
     try:
-        ready = prepare(gateway, request)
+        request = _with_text(served, request)
     except MessageError as error:
         return Outcome(Kind.REJECTED, error.reason, detail=error.detail)
-    except RequestError:
-        raise
+    return await _reach(registry, served, request, deadline, ())
+
+
+async def _reach(
+    registry: Registry, served: Served, request: SendRequest, deadline: Deadline, path: tuple[str, ...]
+) -> Outcome:
+    """Send a message whose text is rendered; `path` are the failovers that led here."""
+    if isinstance(served, Failover):
+        return await _over(registry, served, request, deadline, (*path, served.name))
+    started = time.monotonic()
+    outcome = Outcome(Kind.UNKNOWN, Reason.INTERNAL, attempts=1)  # stands when we are cancelled
+    try:
+        with served.usage:
+            outcome = await _through(served, request, deadline, show=registry.config.log.shows_messages)
+    finally:
+        served.breaker.note(outcome, time.monotonic())
+    elapsed_s = time.monotonic() - started
+    return replace(outcome, gateway=served.name, provider=served.provider_name, elapsed_s=elapsed_s)
+
+
+async def _through(gateway: Gateway, request: SendRequest, deadline: Deadline, *, show: bool) -> Outcome:
+    try:
+        ready = _fit(gateway, request)
+    except MessageError as error:
+        return Outcome(Kind.REJECTED, error.reason, detail=error.detail)
     except Exception as error:  # noqa: BLE001 - what nobody foresaw: nothing has left, so it is unsent
         return _internal(Kind.UNSENT, error)
-    if registry.config.log.shows_messages:
+    if show:
         _show_message(gateway, request)
-    outcome = await _attempts(ready, deadline, show=registry.config.log.shows_messages)
+    outcome = await _attempts(ready, deadline, show=show)
     return replace(outcome, segments=ready.count.segments, encoding=ready.count.encoding)
+
+
+# --- failover -------------------------------------------------------------------------------------------------------
+
+
+async def _over(
+    registry: Registry, failover: Failover, request: SendRequest, deadline: Deadline, path: tuple[str, ...]
+) -> Outcome:
+    """One member after the other, for as long as the outcome is one after which the next may be tried."""
+    request = replace(request, sender=request.sender or failover.sender or None)
+    outcomes: list[Outcome] = []
+    resting: list[Gateway] = []
+    for member in _members(registry, failover, request.to, path):
+        if isinstance(member, Gateway) and not member.breaker.admits(time.monotonic()):
+            resting.append(member)
+            continue
+        outcomes.append(await _reach(registry, member, request, deadline, path))
+        if outcomes[-1].kind not in failover.on or deadline.passed:
+            break
+    if not outcomes and resting:  # all have failed often: better one more try than none
+        outcomes.append(await _reach(registry, resting[0], request, deadline, path))
+    return _combined(outcomes) if outcomes else _nowhere(failover, request.to)
+
+
+def _members(registry: Registry, failover: Failover, to: str, path: tuple[str, ...]) -> Iterator[Served]:
+    """The members for this number that can send, in order; those that are not here or led here are passed over."""
+    for name in failover.choices(_e164(failover, to)):
+        entry = registry.entries.get(name)
+        if entry is not None and entry.gateway is not None and entry.gateway.enabled and name not in path:
+            yield entry.gateway
+
+
+def _e164(failover: Failover, to: str) -> str | None:
+    """The number as routes compare it; None for what this failover cannot read, though a member may."""
+    try:
+        return msisdn.read(to, failover.phone).e164
+    except MessageError:
+        return None
+
+
+def _nowhere(failover: Failover, to: str) -> Outcome:
+    if failover.choices(_e164(failover, to)):
+        return Outcome(Kind.UNSENT, Reason.CONFIG, detail="no gateway of this failover can send: see its problems")
+    return Outcome(Kind.REJECTED, Reason.INVALID_DESTINATION, detail="the failover has no route for this number")
+
+
+def _combined(outcomes: list[Outcome]) -> Outcome:
+    """The last outcome; but that someone may have the message by an earlier one is not hidden by `unsent`."""
+    final = outcomes[-1]
+    if final.kind is not Kind.ACCEPTED:
+        final = next((one for one in outcomes if one.kind is Kind.UNKNOWN), final)
+    tried: list[Attempt] = []
+    for one in outcomes:
+        tried += one.tried
+        if one is not final:
+            tried.append(Attempt(one.gateway, one.kind, one.reason, one.elapsed_s))
+    return replace(final, tried=tuple(tried), attempts=sum(one.attempts for one in outcomes))
+
+
+# --- one gateway ----------------------------------------------------------------------------------------------------
 
 
 async def _attempts(ready: Ready, deadline: Deadline, *, show: bool) -> Outcome:
@@ -243,7 +346,7 @@ def _scrubbed(outcome: Outcome, ready: Ready) -> Outcome:
 def _show_message(gateway: Gateway, request: SendRequest) -> None:
     """The debug switch: what is submitted, from the twin of the gateway that knows no secret."""
     shown = gateway.as_shown()
-    submitted = shown.provider.describe(prepare(shown, request).prepared)
+    submitted = shown.provider.describe(_fit(shown, request).prepared)
     log.debug("message", extra={"gateway": gateway.name, "to": request.to, "request": submitted})
 
 
@@ -259,4 +362,4 @@ def _log(outcome: Outcome, request: SendRequest) -> None:
 
 def _logged(outcome: Outcome) -> dict[str, Any]:
     members = outcome.as_dict()
-    return {key: members[key] for key in ("gateway", "outcome", "reason", "segments", "attempts", "elapsed", "detail")}
+    return {key: members[key] for key in _LOGGED}

@@ -25,7 +25,7 @@ __all__ = ["ENGINES", "PHONE", "TEXT", "Http", "compiled", "findings", "message"
 def compiled(file: str | Mapping[str, Any], site: Site, *, resolve: bool = True) -> Gateway:
     """The gateway of a file (its text, or its data), which has to be without an error."""
     gateway, problems = compile_gateway("test", load(_octets(file), "test.yaml"), site, resolve=resolve)
-    assert gateway is not None, "\n".join(map(str, problems))
+    assert isinstance(gateway, Gateway), "\n".join(map(str, problems))
     return gateway
 
 

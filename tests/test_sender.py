@@ -2,75 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from scripted import ACCEPTED, BUSY, NUMBER, Scripted, gateway
 
 from smsgwd.errors import MessageError, RequestError, SubmitError
-from smsgwd.message import Message, SendRequest
-from smsgwd.msisdn import PhoneRules
+from smsgwd.message import SendRequest
 from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.providers._base import Prepared, Provider
 from smsgwd.registry import Entry, Gateway, Registry, Retry, SiteConfig, State, TextTemplate, Variable
 from smsgwd.secret import Secret
 from smsgwd.sender import render, send
 from smsgwd.templates import Scope, compile_template
-from smsgwd.units import Deadline
-
-ACCEPTED = Outcome(Kind.ACCEPTED, message_ids=("1",))
-BUSY = Outcome(Kind.UNSENT, Reason.THROTTLED)
-NUMBER = "+491701234567"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The reply of a scripted provider: the outcome itself."""
-
-    outcome: Outcome
-
-    def as_dict(self) -> dict[str, Any]:
-        """What the debug log shows."""
-        return {"answer": "took it, s3cr3t"}
-
-
-@dataclass
-class Scripted(Provider[Prepared, Answer]):
-    """A provider whose answers are given: outcomes, errors to raise, or None for silence."""
-
-    script: Iterator[Outcome | Exception | None]
-    submitted: list[Deadline] = field(default_factory=list)
-
-    def render(self, message: Message) -> Prepared:
-        """The text alone."""
-        if message.text == "crash":
-            raise ZeroDivisionError(message.text)
-        return Prepared(message.text)
-
-    def describe(self, prepared: Prepared) -> dict[str, Any]:
-        """The text alone."""
-        return {"text": prepared.text}
-
-    async def submit(self, prepared: Prepared, deadline: Deadline) -> Answer:
-        """The next of the script."""
-        self.submitted.append(deadline)
-        answer = next(self.script)
-        if isinstance(answer, Exception):
-            raise answer
-        if answer is None:
-            await asyncio.sleep(60)
-        assert answer is not None
-        return Answer(answer)
-
-    def interpret(self, reply: Answer) -> Outcome:
-        """What was scripted."""
-        return reply.outcome
-
-
-def gateway(*script: Outcome | Exception | None, **members: Any) -> Gateway:
-    """An enabled gateway called `g`, whose provider follows the script."""
-    return Gateway("g", "scripted", Scripted(iter(script)), **{"phone": PhoneRules(), "digest": "sha256:g", **members})
 
 
 def registry(*gateways: Gateway) -> Registry:
@@ -224,7 +169,7 @@ def test_a_surprise_is_an_outcome_and_its_traceback_tells_nothing(
     outcome = sent(one, text)
     assert (outcome.kind, outcome.reason) == (kind, Reason.INTERNAL)
     assert "Error" in caplog.text
-    assert "test_sender.py" in caplog.text
+    assert "scripted.py" in caplog.text
     assert "+491701234567" not in caplog.text
 
 

@@ -39,6 +39,7 @@ def compiled(tmp_path: Path, text: str = FILE, password: str = "hunter2x") -> tu
     (tmp_path / "password").write_text(password + "\n")
     source = load(text.encode(), "gateways.d/it.yaml")
     gateway, problems = compile_gateway("it", source, Site(tmp_path), resolve=True)
+    assert gateway is None or isinstance(gateway, Gateway)
     return gateway, list(problems)
 
 
