@@ -115,6 +115,17 @@ def test_paths(capsys: pytest.CaptureFixture[str], tmp_path: Path, paths: list[s
     assert done.err == f"{files} file{'s' if files > 1 else ''}, 0 errors, 0 warnings\n"
 
 
+def test_what_a_file_refers_to(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The members of a failover are looked up in --config; what is wrong with these themselves is not asked for."""
+    failover = "provider: failover\nsettings: {gateways: [there, gone]}\n"
+    write(
+        tmp_path, {"new/both.yaml": failover, "config/gateways.d/there.yaml": WARNED, "config/gateways.d/x.yaml": TYPO}
+    )
+    done = run(capsys, "check", "new/both.yaml", "--config", "config")
+    assert (done.code, done.err) == (1, "1 file, 1 error, 0 warnings\n")
+    assert done.out.startswith("new/both.yaml:2:30: error[unknown-gateway]: there is no gateway `gone`\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

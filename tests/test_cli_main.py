@@ -62,6 +62,7 @@ def test_every_option_is_explained(verb: str) -> None:
         (["count"], "the following arguments are required: TEXT"),
         (["count", "a", "--bogus"], "unrecognized arguments: --bogus"),
         (["status", "--js"], "unrecognized arguments: --js"),
+        (["status", "now"], "usage: smsgwd status"),
         (["status", "--socket", ""], "argument --socket: may not be empty"),
         (["check", "--config", ""], "argument --config: may not be empty"),
         (["reload", "--timeout", "30"], "argument --timeout: a duration is a whole number and a unit"),

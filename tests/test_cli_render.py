@@ -78,6 +78,17 @@ def test_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"  method: POST", "    X-Token: ***", "    tag: a", "    tag: b"} <= set(lines)
 
 
+def test_failover(capsys: pytest.CaptureFixture[str], config: Path) -> None:
+    """Of a failover the request of the member that would be tried first is shown, and both names."""
+    (config / "gateways.d" / "both.yaml").write_text(
+        "provider: failover\nphone: {region: DE}\nsettings: {gateways: [off, x]}\n"
+    )
+    done = run(capsys, "render", "--gateway", "both", "--to", "0170 1234567", "--text", "hi")
+    assert done.code == 0
+    assert done.out.startswith("gateway: x (http)\nvia: both\nto: +491701234567\n")
+    assert "the gateway `off` is disabled: it is skipped" in done.err
+
+
 def test_disabled(capsys: pytest.CaptureFixture[str]) -> None:
     """A disabled gateway can be rendered."""
     done = run(capsys, "render", "--gateway", "off", "--to", "+491701234567", "--text", "hi")

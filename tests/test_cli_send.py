@@ -35,6 +35,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({}, "accepted by twilio: SM1 (1 segment, gsm7)"),
         ({"message_ids": ["a", "b"], "segments": 2, "encoding": "ucs2"}, "accepted by twilio: a, b (2 segments, ucs2)"),
         ({"message_ids": []}, "accepted by twilio (1 segment, gsm7)"),
+        ({"via": "germany"}, "accepted by twilio via germany: SM1 (1 segment, gsm7)"),
         ({"message_ids": ["\x1b[2J"]}, "accepted by twilio: \\x1b[2J (1 segment, gsm7)"),
     ],
 )

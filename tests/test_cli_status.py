@@ -52,6 +52,37 @@ def test_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ]
 
 
+def test_details(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What only some gateways have is told below the table, of long lists the end."""
+    messages = [{"message_id": f"console-{number}", "to": "+4917*****67"} for number in range(1, 13)]
+    binds = [
+        {"state": "refused", "since": "2026-11-22T09:00:00Z", "error": "\x07wrong"},
+        {"state": "bound", "error": None},
+    ]
+    gateways = [
+        {**GATEWAYS[0], "messages": messages},
+        {**GATEWAYS[1], "binds": binds, "breaker": "open", "receipts": {"DELIVRD": 2}},
+        {**GATEWAYS[0], "name": "quiet", "messages": []},
+    ]
+    answers = {"/v1/status": answering(200, STATUS), "/v1/gateways": answering(200, gateways)}
+    with fake_daemon(tmp_path / "s", by_target(answers)) as daemon:
+        lines = run(capsys, "status", "--socket", daemon.path).out.splitlines()
+    assert lines[8:11] == [
+        "console:",
+        "  messages: 12, of which the last 10:",
+        "  messages: message_id console-3, to +4917*****67",
+    ]
+    assert lines[20:26] == [
+        "",
+        "x:",
+        "  binds: state refused, since 09:00, error \\x07wrong",
+        "  binds: state bound",
+        "  breaker: open",
+        "  receipts: DELIVRD 2",
+    ]
+    assert "quiet:" not in lines
+
+
 def test_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """--json is what the daemon answers."""
     with fake_daemon(tmp_path / "s", WELL) as daemon:

@@ -65,7 +65,9 @@ def _run(arguments: Sequence[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return 2
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:  # said by the verb's own parser, which shows the usage that is meant
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     code: int = import_module(f"smsgwd.cli.{args.verb}").run(args)
     return code
 

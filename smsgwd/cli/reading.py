@@ -1,7 +1,7 @@
 """Reads a configuration as the daemon would, for the verbs that do without a daemon."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +12,7 @@ from smsgwd.errors import Problem
 from smsgwd.files import GATEWAYS, ConfigFile, Look, look, read_paths
 from smsgwd.load import Source, load
 from smsgwd.providers._base import Site
-from smsgwd.registry import Entry, Registry, Served, SiteConfig, State
+from smsgwd.registry import Entry, Failover, Registry, Served, SiteConfig, State
 
 
 @dataclass(slots=True)
@@ -30,17 +30,22 @@ class Reading:
         self.config, problems = compile_site(self._load(file), self.directory, resolve=self.resolve)
         self.problems += problems
 
-    def read_gateway(self, file: ConfigFile) -> Served | None:
-        """Compile a gateway file, for the site that was read before; None when it does not compile."""
+    def read_gateway(self, file: ConfigFile) -> Entry:
+        """Compile a gateway file, for the site that was read before."""
         site = Site(self.directory) if self.config is None else self.config.site
-        source = self._load(file)
-        try:
-            gateway, problems = compile_gateway(file.name, source, site, resolve=self.resolve)
-        except Exception as error:  # noqa: BLE001 - what nobody foresaw in one file must not hide the findings of others
-            self.problems.append(_unforeseen(source, error))
-            return None
+        gateway, problems = _compiled(file.name, self._load(file), site, resolve=self.resolve)
         self.problems += problems
-        return gateway
+        return Entry(file.name, State.REJECTED if gateway is None else State.OK, gateway, problems)
+
+    def registry(self, asked: Sequence[Entry], others: Iterable[ConfigFile]) -> Registry:
+        """These gateways, and the others where one of these refers to them; what is wrong with that is found, too."""
+        entries = {entry.name: entry for entry in asked}
+        if any(isinstance(entry.gateway, Failover) for entry in asked):
+            quiet = Reading(self.directory, config=self.config)  # nobody asked what is wrong with the others
+            entries = {file.name: quiet.read_gateway(file) for file in others if file.name not in entries} | entries
+        registry = Registry.of(entries.values(), self.config or SiteConfig())
+        self.problems += (problem for entry in asked for problem in registry.entries[entry.name].problems)
+        return registry
 
     def _load(self, file: ConfigFile) -> Source:
         source = self.sources[file.file] = load(file.data, file.file)
@@ -52,50 +57,51 @@ class Reading:
         return tuple(sorted(set(self.problems), key=lambda problem: problem.sort_key))
 
 
-def _unforeseen(source: Source, error: Exception) -> Problem:
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
-    return source.problem(
-        (), "internal", f"unforeseen {type(error).__name__} at {place}: a fault of smsgwd, please report it"
-    )
+def _compiled(name: str, source: Source, site: Site, *, resolve: bool) -> tuple[Served | None, tuple[Problem, ...]]:
+    try:
+        return compile_gateway(name, source, site, resolve=resolve)
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw in one file must not hide the findings of others
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+        message = f"unforeseen {type(error).__name__} at {place}: a fault of smsgwd, please report it"
+        return None, (source.problem((), "internal", message),)
 
 
 def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Reading, int]:
     """Compile what these paths name, or the configuration directory; also tells how many files were looked at."""
-    seen = read_paths(paths) if paths else look(config)
+    beside = look(config)
+    seen = read_paths(paths) if paths else beside
     reading = Reading(config, resolve)
+    if not seen.sites:
+        reading.config = _site_beside(beside, resolve=resolve)
     for file in seen.sites:
         reading.read_site(file)
-    if paths and not seen.sites:
-        reading.config = _site_beside(config, resolve=resolve)
-    for file in seen.gateways:
-        reading.read_gateway(file)
+    reading.registry([reading.read_gateway(file) for file in seen.gateways], beside.gateways)
     reading.problems += seen.problems
     return reading, len({file.file for file in (*seen.sites, *seen.gateways)} | {fault.file for fault in seen.problems})
 
 
-def _site_beside(config: Path, *, resolve: bool) -> SiteConfig | None:
+def _site_beside(beside: Look, *, resolve: bool) -> SiteConfig | None:
     """What gateways may refer to of a smsgwd.yaml that nobody asked to check: its findings are not told."""
-    reading, file = Reading(config, resolve), look(config).site
-    if file is not None:
+    reading = Reading(beside.directory, resolve)
+    for file in beside.sites:
         reading.read_site(file)
     return reading.config
 
 
 def registry_of(config: Path, name: str) -> tuple[Registry, Reading]:
-    """The configuration with one gateway, compiled without secrets; it is missing where its file has errors.
+    """One gateway of the configuration, compiled without secrets, and those that it refers to.
 
     Raises Failure when there is no such configuration or gateway.
     """
     seen = look(config)
-    reading = Reading(config, problems=[fault.problem for fault in seen.faults if name and fault.name == name])
     files = [file for file in seen.gateways if file.name == name]
+    reading = Reading(config, problems=[fault.problem for fault in seen.faults if name and fault.name == name])
     if not files and not reading.problems:
         raise Failure(_no_gateway(seen, config, name))
     for site in seen.sites:
         reading.read_site(site)
-    entries = [Entry(name, State.OK, gateway) for file in files if (gateway := reading.read_gateway(file))]
-    return Registry.of(entries, reading.config or SiteConfig()), reading
+    return reading.registry([reading.read_gateway(file) for file in files], seen.gateways), reading
 
 
 def _no_gateway(seen: Look, config: Path, name: str) -> str:

@@ -60,7 +60,8 @@ def _rendered(args: Namespace, request: SendRequest) -> dict[str, Any]:
     if reading.problems:
         text = findings.as_text(reading.found, reading.sources, color=terminal.has_color(sys.stderr))
         terminal.note(text.removesuffix("\n"))
-    if args.gateway not in registry.entries:
+    entry = registry.entries.get(args.gateway)
+    if entry is None or entry.gateway is None:
         raise terminal.Failure(f"the gateway {args.gateway!r} does not compile")
     try:
         return sender.render(registry, request)
@@ -72,12 +73,10 @@ def _rendered(args: Namespace, request: SendRequest) -> dict[str, Any]:
 
 def _as_text(rendered: Mapping[str, Any]) -> str:
     count = f"{rendered['segments']} ({rendered['encoding']})"
-    head = {
-        "gateway": f"{rendered['gateway']} ({rendered['provider']})",
-        "to": rendered["to"],
-        "text": rendered["text"],
-    }
-    return terminal.printable("\n".join(_lines({**head, "segments": count, "request": rendered["request"]}, 0)))
+    gateway = f"{rendered['gateway']} ({rendered['provider']})"
+    members = {**rendered, "gateway": gateway, "segments": count}
+    shown = {key: members.get(key) for key in ("gateway", "via", "to", "text", "segments", "request")}
+    return terminal.printable("\n".join(_lines(shown, 0)))
 
 
 def _lines(value: Mapping[str, Any], depth: int) -> list[str]:

@@ -113,14 +113,18 @@ def accepted_words(outcome: Outcome) -> str:
     """An accepted outcome in one line: `accepted by twilio: SM1 (1 segment, gsm7)`."""
     ids = ", ".join(outcome.message_ids)
     count = "1 segment" if outcome.segments == 1 else f"{outcome.segments} segments"
-    return f"accepted by {outcome.gateway}{': ' if ids else ''}{ids} ({count}, {outcome.encoding})"
+    return f"accepted by {_by(outcome)}{': ' if ids else ''}{ids} ({count}, {outcome.encoding})"
+
+
+def _by(outcome: Outcome) -> str:
+    return f"{outcome.gateway} via {outcome.via}" if outcome.via else outcome.gateway
 
 
 def failed_words(outcome: Outcome) -> str:
     """Any other outcome in one line, with what it means for sending again."""
     words = f"{outcome.kind} ({outcome.reason})"
     if outcome.provider:  # else nobody but the client speaks
-        words = f"{outcome.kind} by {outcome.gateway} ({outcome.reason})"
+        words = f"{outcome.kind} by {_by(outcome)} ({outcome.reason})"
     parts = [outcome.detail, _ADVICE.get(outcome.kind, "")]
     return ": ".join([words, "; ".join(part for part in parts if part)])
 

@@ -11,7 +11,8 @@ from smsgwd.cli.asking import asked, asked_for, place_and_words
 from smsgwd.client import Client
 
 _TIMEOUT_S = 10.0
-_MESSAGES = 5  # of the console that are shown
+_DETAILS = 10  # of one sort that are shown: the console keeps a thousand messages
+_IN_TABLE = {"name", "provider", "state", "problems", "digest", "last"}
 _EVERY_S = 2.0  # between two looks of --watch
 _HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 _COLORS = {"ok": "green", "stale": "yellow", "rejected": "red"}
@@ -79,18 +80,22 @@ def _table(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _details(gateway: Mapping[str, Any]) -> list[str]:
-    """What only some gateways have: the binds of SMPP, the last messages of the console."""
-    binds = [f"  bind {_words(bind)}" for bind in gateway.get("binds", ())]
-    messages = gateway.get("messages", ())
-    kept = [f"  message {_words(message)}" for message in messages[-_MESSAGES:]]
-    if len(messages) > _MESSAGES:
-        kept.insert(0, f"  {len(messages)} messages, of which the last {_MESSAGES}:")
-    lines = [terminal.printable(line) for line in (*binds, *kept)]
-    return [f"{gateway['name']}:", *lines, ""] if lines else []
+    """What only some gateways have: the binds of SMPP, the last messages of the console, a breaker that is open."""
+    lines = [line for key, value in gateway.items() if key not in _IN_TABLE for line in _detail(key, value)]
+    return [f"{gateway['name']}:", *map(terminal.printable, lines), ""] if lines else []
 
 
-def _words(members: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in members.items() if value not in (None, ""))
+def _detail(key: str, value: Any) -> list[str]:
+    if not isinstance(value, list):
+        return [f"  {key}: {_words(value)}"] if value else []
+    shown = [f"  {key}: {_words(item)}" for item in value[-_DETAILS:]]
+    return shown if len(value) <= _DETAILS else [f"  {key}: {len(value)}, of which the last {_DETAILS}:", *shown]
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    return ", ".join(f"{key} {member}" for key, member in value.items() if member not in (None, ""))
 
 
 def _row(row: Sequence[str], widths: Sequence[int]) -> str:
