@@ -60,15 +60,17 @@ def test_without_rules_others_may_send(action: str, allowed: bool) -> None:
 
 def test_names_are_looked_up() -> None:
     """Users and groups by name count by their numbers; unknown ones match nobody, and are no fault."""
-    me, group = pwd.getpwuid(ME), grp.getgrgid(os.getgid())
+    user = next(one for one in pwd.getpwall() if one.pw_uid not in (0, ME))
+    group = next(one for one in grp.getgrall() if one.gr_gid != 0)
     access = look_up(
         (
             AccessRule(users=("no-such-user-here",), groups=("no-such-group",), allow=frozenset({"send"})),
-            AccessRule(users=(me.pw_name, "bad\0name"), groups=(group.gr_name,), allow=frozenset({"status"})),
+            AccessRule(users=(user.pw_name, "bad\0name"), groups=(group.gr_name,), allow=frozenset({"status"})),
         )
     )
     assert not access.allows(ALICE, "send", "gated")
     assert not access.allows(ALICE, "status")
+    assert access.allows(Peer(user.pw_uid, frozenset()), "status")
     assert access.allows(Peer(60_001, frozenset({group.gr_gid})), "status")
 
 

@@ -150,14 +150,13 @@ def test_the_environment_says_whom_to_tell(environ: dict[str, str], notifier: No
 
 
 UNITS = Path(__file__).resolve().parent.parent / "systemd"
-EXECUTABLE = Path(sys.executable).with_name("smsgwd")
 
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
     """The units as installed: with the command where it is here."""
     for unit in UNITS.glob("smsgwd.*"):
-        (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/bin/smsgwd", str(EXECUTABLE)))
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/bin/smsgwd", f"{sys.executable} -m smsgwd"))
     return tmp_path
 
 
@@ -168,7 +167,6 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_units_are_sound(units: Path) -> None:
     """systemd-analyze verify finds nothing in them, unknown keys and missing programs included."""
-    assert EXECUTABLE.exists()
     done = analyze("verify", "--man=no", str(units / "smsgwd.service"), str(units / "smsgwd.socket"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
