@@ -819,14 +819,15 @@ def test_a_password_in_the_clear_is_a_warning() -> None:
     [
         ({}, "mail.example.com:25"),
         (LOGIN, "mail.example.com:587"),
-        ({"tls": "starttls"}, "mail.example.com:587"),
+        ({"tls": "starttls"}, "mail.example.com:25"),
+        ({"tls": "tls", **LOGIN}, "mail.example.com:465"),
         ({"tls": "tls"}, "mail.example.com:465"),
         ({"tls": "none"}, "mail.example.com:25"),
         ({"tls": "tls", "port": 4465}, "mail.example.com:4465"),
     ],
 )
 def test_ports(entry: dict[str, str], server: str) -> None:
-    """The port follows from TLS, and TLS from there being a login."""
+    """The port follows from TLS and from there being a login, as TLS does where it is not given."""
     provider = made({"host": "mail.example.com", "from": "a@b.c", **entry})
     assert provider.describe(provider.render(message()))["server"] == server
 

@@ -3,7 +3,7 @@
 import base64
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from smsgwd.templates import Scope, compile_template
 from smsgwd.units import parse_duration
 
 AT: Path_ = ("settings", "server")
-_PORTS = {"none": 25, "starttls": 587, "tls": 465}  # RFC 5321, 6409, 8314
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 _STAND_IN = {"host": "localhost", "from": "nobody@localhost"}
 
@@ -58,10 +57,12 @@ class Server:
 def server_of(setting: str | Mapping[str, Any], bench: Bench) -> Server:
     """The server that `settings.server` names or is; a stand-in where that has faults."""
     if isinstance(setting, str):
-        server = _read(_named(setting, bench), bench)
+        entry = _named(setting, bench)
+        username, password = (_of_site(key, entry, bench) for key in ("username", "password"))
     else:
-        server = _read(setting, bench)
-        server = replace(server, username=_constant("username", setting, bench), password=_password(setting, bench))
+        entry = setting
+        username, password = (_of_file(key, entry, bench) for key in ("username", "password"))
+    server = _read(entry, username, Secret(password), bench)
     _look_at(server, bench)
     if bench.resolved and server.username:
         _hide(server, bench)
@@ -71,7 +72,7 @@ def server_of(setting: str | Mapping[str, Any], bench: Bench) -> Server:
 def _named(name: str, bench: Bench) -> Mapping[str, Any]:
     known = bench.site.smtp_servers
     if name in known:
-        return {**known[name], **{key: _of_site(key, known[name], bench) for key in ("username", "password")}}
+        return known[name]
     nearest = get_close_matches(name, known, 1)
     hint = (
         f"did you mean {nearest[0]!r}?"
@@ -82,32 +83,17 @@ def _named(name: str, bench: Bench) -> Mapping[str, Any]:
     return _STAND_IN
 
 
-def _of_site(key: str, entry: Mapping[str, Any], bench: Bench) -> str | Secret:
+def _of_site(key: str, entry: Mapping[str, Any], bench: Bench) -> str:
     """A text of smsgwd.yaml, whose secrets are its own; what is wrong with it is told there."""
     secrets = bench.site.secrets
     template, _ = compile_template(entry.get(key, ""), Scope(frozenset(), secrets))
     if bench.resolved and any(secrets[name.removeprefix("secrets.")] is MASKED for name in template.uses):
         bench.problem(AT, "missing-secret", f"the {key} of this server cannot be had: see smsgwd.yaml")
-    return Secret(template.render({})) if key == "password" else template.render({})
+    return template.render({})
 
 
-def _read(entry: Mapping[str, Any], bench: Bench) -> Server:
-    username, password = entry.get("username", ""), entry.get("password")
-    tls = entry.get("tls", "starttls" if username else "none")
-    return Server(
-        host=entry["host"],
-        port=entry.get("port", _PORTS[tls]),
-        tls=tls,
-        sender=entry["from"],
-        verify=entry.get("verify", True),
-        ca_file=bench.path(entry["ca_file"]) if "ca_file" in entry else None,
-        username=username,
-        password=password if isinstance(password, Secret) else MASKED,
-        timeout_s=_seconds(entry.get("timeout", "10s"), bench),
-    )
-
-
-def _constant(key: str, entry: Mapping[str, Any], bench: Bench) -> str:
+def _of_file(key: str, entry: Mapping[str, Any], bench: Bench) -> str:
+    """A text of the gateway file."""
     template = bench.template(entry.get(key, ""), (*AT, key))
     if not template.constant:
         bench.problem((*AT, key), "not-constant", f"`{key}` cannot depend on the message", "use secrets alone")
@@ -115,8 +101,26 @@ def _constant(key: str, entry: Mapping[str, Any], bench: Bench) -> str:
     return template.render({})
 
 
-def _password(entry: Mapping[str, Any], bench: Bench) -> Secret:
-    return Secret(_constant("password", entry, bench))
+def _read(entry: Mapping[str, Any], username: str, password: Secret, bench: Bench) -> Server:
+    tls = entry.get("tls", "starttls" if username else "none")
+    return Server(
+        host=entry["host"],
+        port=entry.get("port", _usual_port(tls, username)),
+        tls=tls,
+        sender=entry["from"],
+        verify=entry.get("verify", True),
+        ca_file=bench.path(entry["ca_file"]) if "ca_file" in entry else None,
+        username=username,
+        password=password,
+        timeout_s=_seconds(entry.get("timeout", "10s"), bench),
+    )
+
+
+def _usual_port(tls: str, username: str) -> int:
+    """465 for TLS from the start (RFC 8314), 587 for who logs in (RFC 6409), else 25 (RFC 5321)."""
+    if tls == "tls":
+        return 465
+    return 587 if username else 25
 
 
 def _look_at(server: Server, bench: Bench) -> None:
