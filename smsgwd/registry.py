@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -62,23 +63,38 @@ class TextTemplate:
 class Usage:
     """Counts the sends that run on one version of a gateway, so that it is closed after the last of them."""
 
-    __slots__ = ("_idle", "in_flight")
+    __slots__ = ("_held", "_idle", "in_flight")
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self._held = 0
         self._idle: asyncio.Event | None = None
 
     def __enter__(self) -> None:
         self.in_flight += 1
+        self._held += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.in_flight -= 1
-        if self._idle is not None and not self.in_flight:
+        self._release()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep this version from being closed, for a send that may yet come to it."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._held -= 1
+        if self._idle is not None and not self._held:
             self._idle.set()
 
     async def idle(self) -> None:
-        """Returns when no send runs on this version any more."""
-        if self.in_flight:
+        """Returns when no send runs on this version any more, or may."""
+        if self._held:
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
 
@@ -339,6 +355,17 @@ class Registry:
         if not gateway.enabled:
             raise RequestError("gateway-unavailable", "the gateway is disabled (enabled: false)", {"state": "disabled"})
         return gateway
+
+    def reach(self, served: Served) -> Iterator[Served]:
+        """This one, and all that a send to it may come to."""
+        seen, waiting = set[str](), [served]
+        while waiting:
+            one = waiting.pop()
+            seen.add(one.name)
+            yield one
+            names = {reference.name for reference in one.references} if isinstance(one, Failover) else set()
+            entries = [self.entries[name] for name in names - seen if name in self.entries]
+            waiting += [entry.gateway for entry in entries if entry.gateway is not None]
 
     def counts(self) -> dict[str, int]:
         """How many gateways are in each state."""

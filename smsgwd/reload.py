@@ -135,7 +135,9 @@ class Reloader:
     def healthy(self) -> bool:
         """Whether everything that was found is as it should be: nothing stale or rejected, smsgwd.yaml sound."""
         counts = self._registry.counts()
-        return not counts["stale"] and not counts["rejected"] and not has_errors(self._registry.problems)
+        own = {problem for entry in self._registry.entries.values() for problem in entry.problems}
+        others = (problem for problem in self._registry.problems if problem not in own)
+        return not counts["stale"] and not counts["rejected"] and not has_errors(others)
 
     def subscribe(self, callback: Callable[[ReloadResult], None]) -> None:
         """Have this called after every reload that was asked for, and after each that changed something."""

@@ -8,6 +8,7 @@ import re
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -154,7 +155,9 @@ async def send(registry: Registry, request: SendRequest) -> Outcome:
     """
     served = registry.sendable(request.gateway)
     started = time.monotonic()
-    with served.usage:
+    with ExitStack() as versions:
+        for one in registry.reach(served):
+            versions.enter_context(one.usage.held())
         outcome = await _send(registry, served, request, Deadline(started + _deadline_s(served, request)))
     outcome = replace(
         outcome,
@@ -186,7 +189,8 @@ async def _reach(
 ) -> Outcome:
     """Send a message whose text is rendered; `path` are the failovers that led here."""
     if isinstance(served, Failover):
-        return await _over(registry, served, request, deadline, (*path, served.name))
+        with served.usage:
+            return await _over(registry, served, request, deadline, (*path, served.name))
     started = time.monotonic()
     outcome = Outcome(Kind.UNKNOWN, Reason.INTERNAL, attempts=1)  # stands when we are cancelled
     try:

@@ -193,6 +193,23 @@ def test_failovers_may_name_failovers_but_not_themselves() -> None:
     assert asyncio.run(send(cycle, SendRequest("f", NUMBER, text="hi"))).gateway == "a"
 
 
+def test_a_member_is_not_closed_before_its_turn() -> None:
+    """A send keeps the versions that it began with, also those of members that it has not come to yet."""
+
+    async def main() -> None:
+        a, b = member("a", BUSY), member("b", ACCEPTED)
+        a = replace(a, retry=Retry(attempts=2, wait_s=0.05))
+        task = asyncio.create_task(send(registry(failover("a", "b"), a, b), SendRequest("f", NUMBER, text="hi")))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(b.usage.idle())
+        await asyncio.sleep(0)
+        assert (b.usage.in_flight, closing.done()) == (0, False)
+        await task
+        await closing
+
+    asyncio.run(main())
+
+
 def test_a_gateway_that_fails_often_rests() -> None:
     """After five faults in a row it is passed over, then probed by one; success closes it again."""
     breaker = Breaker()
