@@ -361,7 +361,7 @@ def test_a_refused_bind_is_unsent_auth_at_once(status: int, name: str) -> None:
         await peer.bound(status)
 
     async def test() -> None:
-        timing = Timing(timeout_s=5, refused_s=(60, 60))
+        timing = Timing(timeout_s=5, refused_s=(60, 60), handover_s=0)
         async with fake_smsc.smsc(refuse) as fake, gateway(fake.port, timing) as provider:
             for _ in range(2):
                 async with asyncio.timeout(5):
@@ -390,6 +390,21 @@ def test_a_refused_bind_is_tried_again() -> None:
             assert (await send(provider)).kind is Kind.ACCEPTED
 
     run(test())
+
+
+def test_a_bind_that_is_still_ours_is_waited_out() -> None:
+    """ESME_RALYBND right after a start or a drop may be our own last session: the bind is soon retried."""
+
+    async def still_bound(peer: Peer) -> None:
+        await peer.bound(0x05)
+
+    async def main() -> None:
+        timing = Timing(timeout_s=5, refused_s=(60, 60))
+        async with fake_smsc.smsc(still_bound, still_bound, take_all) as fake, gateway(fake.port, timing) as provider:
+            outcome = await send(provider)
+            assert outcome.kind is Kind.ACCEPTED
+
+    run(main())
 
 
 def test_an_smsc_in_trouble_is_no_refusal() -> None:

@@ -51,6 +51,7 @@ class Timing:
     binds: int = 1
     reconnect_s: tuple[float, float] = (0.1, 10.0)  # the first wait and the longest, after network faults
     refused_s: tuple[float, float] = (5.0, 30.0)  # the same after refusals: each may count against the account
+    handover_s: float = 10.0  # for the SMSC to notice that a session of ours has ended, the one before a reload too
 
 
 class State(StrEnum):
@@ -67,6 +68,7 @@ class RefusedError(Exception):
 
     def __init__(self, command_status: int) -> None:
         self.passing = command_status in status.PASSING
+        self.already_bound = command_status == status.ALREADY_BOUND
         super().__init__(f"the SMSC refused the bind: {status.name(command_status)}")
 
 
@@ -119,6 +121,7 @@ class Bind:
         self._told_at = -math.inf  # when the log last said that the SMSC throttles
         self._reconnect = Backoff(*smsc.timing.reconnect_s)
         self._refused = Backoff(*smsc.timing.refused_s)
+        self._ours_until = self._loop.time() + smsc.timing.handover_s  # so long who is bound already may be ourselves
         self.pace = Pace(smsc.timing.window)
         self.on_their_way = 0
         self.standing = Standing()
@@ -218,7 +221,7 @@ class Bind:
         return session
 
     def _is_refused(self, error: RefusedError) -> float:
-        if error.passing:
+        if error.passing or (error.already_bound and self._loop.time() < self._ours_until):
             self._now(State.DOWN, Reason.UNREACHABLE, str(error))
             return self._reconnect.next_s()
         self._now(State.REFUSED, Reason.AUTH, str(error))
@@ -233,6 +236,7 @@ class Bind:
         self._smsc.pump()
         await self._watch(session)
         self._session = None
+        self._ours_until = self._loop.time() + self._timing.handover_s
         self._now(State.DOWN, Reason.UNREACHABLE, session.ended_by)
         wait_s = self._reconnect.next_s()
         if self._loop.time() - bound_at <= wait_s:  # an SMSC that lets us in only to throw us out is left alone longer

@@ -85,6 +85,7 @@ UNNAMED = consts.SMPP_ESME_RUNKNOWNERR  # what a generic_nack without a status s
 THROTTLING = frozenset(status for status, verdict in VERDICTS.items() if verdict is _BUSY)
 # An SMSC that is in trouble refuses binds, too: that says nothing of the account.
 PASSING = THROTTLING | {consts.SMPP_ESME_RSYSERR}
+ALREADY_BOUND = consts.SMPP_ESME_RALYBND
 
 _NAMES = {value: name.removeprefix("SMPP_") for name, value in vars(consts).items() if name.startswith("SMPP_ESME_")}
 
