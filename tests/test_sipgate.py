@@ -345,12 +345,9 @@ UNREADABLE = {
     "a number": answer(200),
     "a list": answer([DONE]),
     "no code": answer({"SessionID": "A1"}),
-    "a boolean": answer({"StatusCode": True}),
-    "a fraction": answer({"StatusCode": 200.5}),
     "an empty struct": answer({}),
     "no integer": answer(DONE).replace(b"<int>200</int>", b"<int>zwei</int>"),
     "a huge integer": answer(DONE).replace(b"<int>200</int>", b"<int>" + b"9" * 5000 + b"</int>"),
-    "an echoed number": answer({"StatusCode": 1701234567}),
     "no type": answer(DONE).replace(b"<int>200</int>", b"<long-word>200</long-word>"),
     "a crooked fault": b"<methodResponse><fault><value><int>4</int></value></fault></methodResponse>",
     "a deep one": b"<methodResponse>" + b"<params>" * 6000,
@@ -363,7 +360,15 @@ def test_what_cannot_be_read_is_unknown(name: str, tmp_path: Path) -> None:
     """A 200 that is no answer of the method is `unknown`: someone may have the message."""
     outcome = judged(tmp_path, "xmlrpc", 200, UNREADABLE[name])
     assert (outcome.kind, outcome.reason) == (UNKNOWN, Reason.PROVIDER)
-    assert "1701234567" not in outcome.detail
+
+
+@pytest.mark.parametrize("code", [True, 200.5, "ok", "", [200], 0, 1701234567, "1701234567"])
+def test_any_other_status_code_is_a_failure(code: Any, tmp_path: Path) -> None:
+    """A StatusCode that is not 200 is a failure, also one that is no code; a number that it echoes is not repeated."""
+    for value in ({"StatusCode": code}, Fault(code, "x")):
+        outcome = judged(tmp_path, "xmlrpc", 200, answer(value))
+        assert (outcome.kind, outcome.reason) == (REJECTED, Reason.PROVIDER)
+        assert "1701234567" not in outcome.detail
 
 
 @given(st.data())
@@ -398,6 +403,7 @@ def test_a_message_id_is_printable_and_bounded(tmp_path: Path) -> None:
     (one,) = judged(tmp_path, "xmlrpc", 200, answer(DONE | {"SessionID": "A\n1" + "x" * 500})).message_ids
     assert one.startswith("A1xx")
     assert len(one) == 200
+    assert judged(tmp_path, "xmlrpc", 200, answer(DONE | {"SessionID": 4711})).message_ids == ("4711",)
     assert judged(tmp_path, "xmlrpc", 200, answer(DONE | {"SessionID": [1]})).message_ids == ()
     assert judged(tmp_path, "xmlrpc", 200, answer({"StatusCode": 200})) == Outcome(ACCEPTED)
 

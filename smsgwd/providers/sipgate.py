@@ -89,11 +89,12 @@ def _judge_call(proxied: bool) -> Callable[[HttpReply], Outcome]:
         if answer.status != 200:  # every answer of the method itself comes with 200, faults too
             return by_status(answer, received_at=reply.received_at, proxied=proxied)
         try:
-            return _said(_returned(answer.text))
+            value = _returned(answer.text)
         except xmlrpc.client.Fault as fault:
             return _failed("fault", _code(fault.faultCode), fault.faultString)
         except Exception:  # noqa: BLE001 - on nonsense the standard library raises whatever comes of it
             return _unknown("the answer cannot be read")
+        return _said(value)
 
     return judge
 
@@ -118,14 +119,14 @@ def _no_doctype(*_: Any) -> None:
     raise ValueError("a DOCTYPE in an answer")
 
 
-def _said(value: Mapping[str, Any]) -> Outcome:
-    code = _code(value.get("StatusCode"))
-    if code is None:
+def _said(value: Any) -> Outcome:
+    if not isinstance(value, dict) or "StatusCode" not in value:
         return _unknown("the answer has no StatusCode")
+    code = _code(value["StatusCode"])
     if code != _DONE:
         return _failed("StatusCode", code, value.get("StatusString"))
     session_id = value.get("SessionID")
-    return accepted(session_id if isinstance(session_id, str) else "")
+    return accepted(str(session_id) if isinstance(session_id, str | int) else "")
 
 
 def _failed(what: str, code: int | None, words: Any) -> Outcome:
@@ -139,7 +140,7 @@ def _unknown(words: str) -> Outcome:
 
 
 def _code(value: Any) -> int | None:
-    """A code, also one that is written as a text."""
+    """A code, also one that is written as a text; None for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_CODE else None
