@@ -1,6 +1,7 @@
 """The provider `script`, with real programs."""
 
 import asyncio
+import json
 import logging
 import os
 import resource
@@ -437,3 +438,44 @@ def test_dashes_that_are_meant(folder: Folder) -> None:
         "argv": ["send.sh", "--text=--x", "--", "+491701234567"],
         "stdin": "--x",
     }
+
+
+EXAMPLES = Path(__file__).parent.parent / "scripts"
+
+
+def test_the_example_that_spools(folder: Folder) -> None:
+    """scripts/spool writes each message as one JSON file, and is unsent where it cannot."""
+    write(folder, (EXAMPLES / "spool").read_text(), "spool")
+    spool = folder.parent / "spool"
+    provider = made(folder, "spool", env={"SPOOL": str(spool)})
+    assert run(send(provider)).kind is Kind.UNSENT
+    spool.mkdir()
+    assert run(send(provider, "Grüße\n")).kind is Kind.ACCEPTED
+    (file,) = spool.iterdir()
+    assert json.loads(file.read_text()) == {"to": "+491701234567", "text": "Grüße\n"}
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("Code 4711 {}\n", "-autolen 1000"),
+        ("-n", "-autolen 1000"),
+        ("Grüße 😀", "-autolen 1000 -unicode"),
+    ],
+)
+def test_the_example_for_gammu_smsd(folder: Folder, text: str, options: str) -> None:
+    """scripts/gammu-smsd hands number and text to gammu-smsd-inject, and is unsent when that fails or is not there."""
+    write(folder, (EXAMPLES / "gammu-smsd").read_text(), "gammu-smsd")
+    programs = folder.parent / "bin"
+    programs.mkdir()
+    (programs / "cat").symlink_to("/bin/cat")
+    provider = made(folder, "gammu-smsd", env={"PATH": str(programs)})
+    missing = run(send(provider, text))
+    assert (missing.kind, missing.quote) == (Kind.UNSENT, "gammu-smsd-inject is not installed\n")
+    write(programs, '#!/bin/sh\ncat > "$0.in"\necho "$@" > "$0.args"\n', "gammu-smsd-inject")
+    assert run(send(provider, text)).kind is Kind.ACCEPTED
+    assert (programs / "gammu-smsd-inject.in").read_text() == text
+    assert (programs / "gammu-smsd-inject.args").read_text() == f"TEXT +491701234567 {options}\n"
+    write(programs, "#!/bin/sh\nexit 2\n", "gammu-smsd-inject")
+    assert run(send(provider, text)).kind is Kind.UNSENT
