@@ -12,6 +12,8 @@ import pytest
 from fake_http import RawServer, answers, http
 from http_gateway import PHONE, compiled, message
 
+from smsgwd.compile import compile_gateway
+from smsgwd.load import load
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.providers._base import Site
 from smsgwd.units import Deadline
@@ -206,5 +208,9 @@ def test_examples_are_valid_and_off(path: Path) -> None:
     """Each example compiles without a finding and names its schema; all but the console are off."""
     source = path.read_text()
     assert source.startswith("# yaml-language-server: $schema=../schemas/gateway.schema.json\n")
-    gateway = compiled(source, Site(EXAMPLES.parent), resolve=False)
+    gateway, problems = compile_gateway(
+        path.stem, load(source.encode(), path.name), Site(EXAMPLES.parent), resolve=False
+    )
+    assert gateway is not None
+    assert not problems
     assert gateway.enabled is (path.stem == "console")

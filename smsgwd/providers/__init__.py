@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from smsgwd.providers._base import Bench, Provider
 
-NAMES = ("console", "http", "script", "sipgate", "smpp", "smtp")
+NAMES = ("console", "http", "modem", "script", "sipgate", "smpp", "smtp")
 
 Build = Callable[[Mapping[str, Any], Bench], Provider[Any, Any]]
 
