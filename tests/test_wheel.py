@@ -77,7 +77,7 @@ def test_schemas(installed: Path, tmp_path: Path) -> None:
     ("source", "place"),
     [
         ("schemas", "lib/python*/site-packages/smsgwd/schemas"),
-        ("systemd", "lib/python*/site-packages/smsgwd/systemd"),
+        ("systemd", "share/smsgwd/systemd"),
     ],
 )
 def test_folders(installed: Path, source: str, place: str) -> None:
