@@ -119,7 +119,7 @@ def test_a_script_that_crashes_may_have_sent(folder: Folder) -> None:
     assert "signal 9" in outcome.detail
 
 
-@pytest.mark.parametrize("settings", [{"timeout": "300ms"}, {}])
+@pytest.mark.parametrize("settings", [{"timeout": "1s"}, {}])
 def test_over_time_the_whole_group_ends(folder: Folder, settings: dict[str, str]) -> None:
     """Over its time limit, or the deadline, a script is unknown/timeout, and it and its children are ended."""
     write(folder, '#!/bin/sh\ntrap "" TERM\nsleep 60 &\necho $$ $! > "$0.tmp"\nmv "$0.tmp" "$0.pids"\nwait\nsleep 60\n')
@@ -128,7 +128,7 @@ def test_over_time_the_whole_group_ends(folder: Folder, settings: dict[str, str]
         provider = made(folder, **settings)
         began = time.monotonic()
         with pytest.raises(SubmitError) as caught:
-            await send(provider, deadline_s=20.0 if settings else 0.3)
+            await send(provider, deadline_s=20.0 if settings else 1.0)
         assert time.monotonic() - began < 5
         assert (caught.value.reason, caught.value.handed_over) == (Reason.TIMEOUT, True)
         pids = [int(pid) for pid in (folder / "send.sh.pids").read_text().split()]
@@ -143,7 +143,7 @@ def test_a_polite_script_may_clean_up(folder: Folder) -> None:
     write(folder, '#!/bin/sh\ntrap "touch $0.cleaned; exit 0" TERM\nsleep 60 &\nwait\n')
 
     async def main() -> None:
-        provider = made(folder, timeout="200ms")
+        provider = made(folder, timeout="1s")
         with pytest.raises(SubmitError):
             await send(provider)
         await until(lambda: provider.status() == {"running": 0})
