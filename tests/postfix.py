@@ -6,11 +6,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from patience import wait_until
 
 MAIN = """
 compatibility_level = 3.6
@@ -85,7 +86,7 @@ def running(certificate: bytes) -> Iterator[Postfix]:
         control = ["/usr/sbin/postfix", "-c", str(top / "conf")]
         subprocess.run([*control, "start"], check=True, capture_output=True)
         try:
-            _wait(postfix)
+            wait_until(lambda: listens(postfix.port))
             yield postfix
         finally:
             subprocess.run([*control, "stop"], check=True, capture_output=True)
@@ -113,14 +114,10 @@ def _free_port() -> int:
         return port
 
 
-def _wait(postfix: Postfix) -> None:
-    until = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", postfix.port), 1).close()
-        except ConnectionRefusedError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from bench import built, message
+from patience import until
 
 from smsgwd.errors import MessageError, Problem, Severity, SubmitError
 from smsgwd.outcome import Kind, Outcome, Reason
@@ -54,12 +55,6 @@ def build(
 
 async def send(provider: ScriptProvider, text: str = "Your code is 4711", deadline_s: float = 20.0) -> Outcome:
     return provider.interpret(await provider.submit(provider.render(message(text)), Deadline.after(deadline_s)))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - another process makes it true
-            await asyncio.sleep(0.01)
 
 
 def run(awaitable: Awaitable[Outcome]) -> Outcome:

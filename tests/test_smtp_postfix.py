@@ -4,8 +4,7 @@ import asyncio
 import os
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import postfix
 import pytest
 import trustme
 from bench import message
-from postfix import Postfix
+from patience import wait_until
+from postfix import Postfix, listens
 from test_smtp import at, body_of, made, subject_of
 
 from smsgwd.errors import SubmitError
@@ -60,7 +60,7 @@ def test_postfix_delivers_what_was_written(trusted: tuple[bytes, str]) -> None:
         delivered = _delivered(server, 4)
         assert sorted(map(text_of, delivered)) == [f"{number} {TEXT}\n" for number in range(4)]
         assert {subject_of(content)[1:] for content in delivered} == {" " + TEXT.replace("\n", " ")}
-        until(lambda: "mail=5 rcpt=4/5 data=4 rset=1 quit=1" in server.log())  # one session
+        wait_until(lambda: "mail=5 rcpt=4/5 data=4 rset=1 quit=1" in server.log())  # one session
         assert all(outcome.message_ids[0] in server.log() for outcome in (*accepted, last))
 
     for server in postfixes(certificate):
@@ -86,16 +86,8 @@ def text_of(content: bytes) -> str:
     return body_of(content).replace("\r\n", "\n")
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Waits for what another process does."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def _delivered(server: Postfix, count: int) -> list[bytes]:
-    until(lambda: len(server.inbox()) == count)
+    wait_until(lambda: len(server.inbox()) == count)
     return [content.replace(b"\n", b"\r\n") for content in server.inbox()]
 
 
@@ -108,18 +100,10 @@ def sink(folder: Path, *options: str) -> Iterator[int]:
     command = [SINK, *user, *options, "-d", str(folder / "mail."), f"127.0.0.1:{port}", "64"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            until(lambda: listens(port))
+            wait_until(lambda: listens(port))
             yield port
         finally:
             process.kill()
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 FAULTS: dict[str, tuple[tuple[str, ...], Kind, Reason | None]] = {
