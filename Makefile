@@ -1,6 +1,6 @@
 # make demo   a message from a gateway file through the socket, in a virtual environment of its own
 # make test   everything: lint, types, tests (installs what they need)
-# make schemas, make bench, make clean
+# make schemas  what is made from the schemas and the command, after a change of them
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -29,6 +29,8 @@ packages:
 
 schemas: $(VENV)/.smsgwd
 	$(BIN)/python tools/bundle_schemas.py
+	$(BIN)/python tools/describe_providers.py
+	$(BIN)/python tools/write_completions.py
 
 $(VENV)/bin/python:
 	@tools/make-venv $(VENV)

@@ -15,10 +15,10 @@ FLOORS = (
     {"errors", "message", "outcome", "privacy", "secret", "segments", "socket_path", "units"},
     {"credentials", "files", "load", "msisdn", "schema", "templates"},
     {"providers"},
-    {"compile", "registry"},
+    {"compile", "privacyidea", "registry"},
     {"idempotency", "kept", "reload", "sender", "sightings", "watch"},
     {"daemon", "logs", "metrics", "server", "systemd"},
-    {"__main__", "cli", "client"},
+    {"__main__", "cli", "client", "importers"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
