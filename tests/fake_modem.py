@@ -1,9 +1,11 @@
 """A GSM modem on a pseudo-terminal: answers AT commands (3GPP TS 27.005 and 27.007) as a test tells it to."""
 
+import fcntl
 import os
 import pty
 import re
 import select
+import termios
 import threading
 import tty
 from collections.abc import Iterator, Mapping
@@ -44,6 +46,7 @@ class FakeModem:
         self._near, far = pty.openpty()
         tty.setraw(self._near)
         tty.setraw(far)
+        self._far = far
         self.device = os.ttyname(far)
         wake, stop = os.pipe()
         thread = threading.Thread(target=self._serve, args=(wake,))
@@ -72,6 +75,9 @@ class FakeModem:
 
     def _take_command(self, command: str) -> bool:
         self.commands.append(command)
+        fcntl.ioctl(
+            self._far, termios.TIOCNXCL
+        )  # gammu wants the line alone; a real line forgets that when it is closed
         self._say_raw(command.encode() + b"\r")  # the echo
         if command.startswith("AT+CMGS="):
             answer = self._next("AT+CMGS=", b"> ")

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _PROGRAM = Path(__file__).with_name("child.py")
-_CLEAN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+_CLEAN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}  # and the parent's way to its packages
 _GOODBYE_S = 1.0
 _ALARM_AFTER_S = 5  # the child's own alarm is for the case that nobody is left to end it
 
@@ -31,9 +33,10 @@ class Child:
     @classmethod
     async def start(cls) -> "Child":
         """Start it. Raises OSError."""
+        env = _CLEAN | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         return cls(
             await asyncio.create_subprocess_exec(
-                sys.executable, "-P", str(_PROGRAM), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_CLEAN
+                sys.executable, "-P", str(_PROGRAM), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=env
             )
         )
 
@@ -74,6 +77,7 @@ class Child:
 
     async def kill(self) -> None:
         """End it at once."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        if self.alive:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)  # not by Popen: it would take the exit code from asyncio
         await self._process.wait()
