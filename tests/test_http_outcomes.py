@@ -79,9 +79,9 @@ TABLE: dict[str, tuple[Script, Rules, Kind, Reason | None]] = {
         answers(http(200, b"queue full")),
         {"not_sent": {"contains": "full"}, "failure": {"contains": "full"}, "success": {"contains": "full"}},
         UNSENT,
-        PROVIDER,
+        THROTTLED,
     ),
-    "not_sent status": (answers(http(500)), {"not_sent": {"status": [500]}}, UNSENT, PROVIDER),
+    "not_sent status": (answers(http(500)), {"not_sent": {"status": [500]}}, UNSENT, THROTTLED),
     "not_sent 503": (answers(http(503)), {"not_sent": {"status": [503]}}, UNSENT, THROTTLED),
     # the gateway's fault: nobody took it
     "401": (answers(http(401)), {}, UNSENT, AUTH),
@@ -211,7 +211,7 @@ def test_what_is_the_gateways_fault_is_not_tried_again(status: int, again: bool)
 def test_not_sent_may_be_tried_again() -> None:
     """What the file calls not sent may be tried again, whatever the status usually means."""
     outcome = judged(WireResponse(403), {"not_sent": {"status": [403]}})
-    assert (outcome.kind, outcome.reason, outcome.retryable) == (UNSENT, AUTH, True)
+    assert (outcome.kind, outcome.reason, outcome.retryable) == (UNSENT, THROTTLED, True)
 
 
 @pytest.mark.parametrize(

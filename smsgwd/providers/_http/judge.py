@@ -56,7 +56,7 @@ class Judge:
             if holds is None:
                 return _said(answer, Kind.UNKNOWN, "the answer could not be read far enough to judge it")
             if holds and rule is self.not_sent:
-                return self._not_taken(answer, received_at)
+                return _not_taken(answer, received_at)
             if holds and rule is self.failure:
                 return _said(answer, Kind.REJECTED, "the answer is one of `failure`")
             if holds:
@@ -65,15 +65,15 @@ class Judge:
             return _said(answer, Kind.REJECTED, "the answer is not one of `success`")
         return by_status(answer, received_at=received_at, proxied=self.proxied)
 
-    def _not_taken(self, answer: Answer, received_at: float) -> Outcome:
-        usual = by_status(answer, received_at=received_at, proxied=self.proxied)
-        reason = usual.reason if usual.kind is Kind.UNSENT else Reason.PROVIDER
-        return Outcome(
-            Kind.UNSENT,
-            Reason.THROTTLED if answer.status == 503 else reason,
-            detail=f"{status_line(answer.status)}: the answer is one of `not_sent`",
-            retry_after_s=answer.retry_after_s(received_at),
-        )
+
+def _not_taken(answer: Answer, received_at: float) -> Outcome:
+    # The author says that trying again is safe: `throttled` is the reason after which the sender does.
+    return Outcome(
+        Kind.UNSENT,
+        Reason.THROTTLED,
+        detail=f"{status_line(answer.status)}: the answer is one of `not_sent`",
+        retry_after_s=answer.retry_after_s(received_at),
+    )
 
 
 def accepted(message_id: str) -> Outcome:
