@@ -13,7 +13,7 @@ PACKAGE = ROOT / "smsgwd"
 
 FLOORS = (
     {"errors", "message", "outcome", "privacy", "secret", "segments", "socket_path", "units"},
-    {"credentials", "files", "load", "msisdn", "schema", "templates"},
+    {"credentials", "dump", "files", "load", "msisdn", "schema", "templates"},
     {"providers"},
     {"compile", "privacyidea", "registry"},
     {"idempotency", "kept", "reload", "sender", "sightings", "watch"},

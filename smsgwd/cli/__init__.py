@@ -8,6 +8,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Collection, Sequence
 from importlib import import_module
+from types import ModuleType
 
 from smsgwd import __version__
 from smsgwd.cli import terminal
@@ -21,8 +22,10 @@ VERBS = {
     "status": "show how the daemon and its gateways stand",
     "reload": "make the daemon read its configuration again",
     "schema": "print the JSON schema of a file",
+    "import": "take over the configuration of another system",
     "demo": "show the whole path of a message, without an account",
 }
+_MODULES = {"import": "import_"}  # `import` is a word of Python's own
 _INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended: 128 + SIGINT
 _PIPE_CLOSED = 141  # and of one whose reader went away: 128 + SIGPIPE
 
@@ -68,8 +71,12 @@ def _run(arguments: Sequence[str]) -> int:
     args, unknown = parser.parse_known_args(arguments)
     if unknown:  # said by the verb's own parser, which shows the usage that is meant
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    code: int = import_module(f"smsgwd.cli.{args.verb}").run(args)
+    code: int = _module(args.verb).run(args)
     return code
+
+
+def _module(verb: str) -> ModuleType:
+    return import_module(f"smsgwd.cli.{_MODULES.get(verb, verb)}")
 
 
 def build(described: Collection[str] = tuple(VERBS)) -> ArgumentParser:
@@ -87,5 +94,5 @@ def build(described: Collection[str] = tuple(VERBS)) -> ArgumentParser:
         verb = verbs.add_parser(name, help=summary, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
         if name in described:
             verb.set_defaults(parser=verb)
-            import_module(f"smsgwd.cli.{name}").add(verb)
+            _module(name).add(verb)
     return parser
