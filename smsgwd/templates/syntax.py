@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -22,6 +23,7 @@ NOT_ALLOWED = "template-not-allowed"
 MAX_TOKENS = 200  # of one tag; with MAX_DEPTH it keeps parser and closures far from Python's recursion limit
 MAX_DEPTH = 20  # of brackets in a tag, and of {% if %} in each other
 _MAX_DIGITS = 9
+_USUAL = 200  # characters of a source: longer ones are not worth keeping
 
 # Only its lexer and parser are used, nothing is ever run by it: a trailing line break is ours to drop, once.
 _ENVIRONMENT = Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - an SMS is no HTML
@@ -87,6 +89,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def parse(source: str) -> Syntax:
     """The syntax tree. Raises TemplateError for what is no template."""
+    return _parse_once(source) if len(source) <= _USUAL else _parse(source)
+
+
+@lru_cache(maxsize=2048)
+def _parse_once(source: str) -> Syntax:
+    """What most files have in common (`{{ phone }}`, `{{ message }}`) is read once; nobody changes a tree."""
+    return _parse(source)
+
+
+def _parse(source: str) -> Syntax:
     carriage_return = _stand_in(source)
     lexemes = _lex(source.replace("\r", carriage_return))
     tags = list(_tags(lexemes))
