@@ -30,7 +30,8 @@ def hide_secrets(text: str, secrets: Iterable[Secret]) -> str:
 
 
 def _without(text: str, values: Iterable[str]) -> str:
-    forms = {form for value in values if len(value) >= SHORT_SECRET for form in _forms(value)}
+    # no form of a value is shorter than the value
+    forms = {form for value in values if SHORT_SECRET <= len(value) <= len(text) for form in _forms(value)}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, MASK)
     return text
@@ -74,6 +75,8 @@ def scrub(words: str, *, hidden: Iterable[str], secrets: Iterable[Secret]) -> st
     `hidden` are the texts of the message (its text, variables, the number in all its forms). Any run of six digits and
     more is masked, because a provider may echo a number or a code in a form of its own.
     """
+    if not words:
+        return ""
     values = [*hidden, *(secret.reveal() for secret in secrets)]
     words = _without_parts(_without(words[:_MAX_READ], values), values)
     words = _DIGIT_RUN.sub(MASK, words)
