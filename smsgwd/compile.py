@@ -37,7 +37,7 @@ from smsgwd.units import parse_duration
 _MESSAGE_NAMES = frozenset({"phone", "message", "otp", "sender", "reference"})
 _NOT_IN_DIGEST = ("description", "tests")  # what changes nothing for a message
 FAILOVER = "failover"  # no provider of its own, but a choice among gateways
-_OF_MEMBERS = frozenset({"max_segments", "retry", "secrets"})
+_OF_MEMBERS = frozenset({"max_segments", "retry", "secrets", "sender"})
 _REGION_HINT = "a two-letter country code in capitals: DE, AT, CH"
 
 

@@ -222,7 +222,6 @@ async def _over(
     registry: Registry, failover: Failover, request: SendRequest, deadline: Deadline, path: tuple[str, ...]
 ) -> Outcome:
     """One member after the other, for as long as the outcome is one after which the next may be tried."""
-    request = replace(request, sender=request.sender or failover.sender or None)
     outcomes: list[Outcome] = []
     resting: list[Gateway] = []
     for member in _members(registry, failover, request.to, path):

@@ -34,11 +34,13 @@ class Scripted(Provider[Prepared, Answer]):
 
     script: Iterator[Outcome | Exception | None]
     submitted: list[Deadline] = field(default_factory=list)
+    rendered: list[Message] = field(default_factory=list)
 
     def render(self, message: Message) -> Prepared:
         """The text alone."""
         if message.text == "crash":
             raise ZeroDivisionError(message.text)
+        self.rendered.append(message)
         return Prepared(message.text)
 
     def describe(self, prepared: Prepared) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def test_a_number_without_a_route_is_rejected() -> None:
 
 def test_members_keep_their_own_rules() -> None:
     """Number format, sender and max_segments are the member's; text, deadline and `via` the failover's."""
-    a = member("a", ACCEPTED, phone=PhoneRules(region="DE", format="international"), sender="MEMBER")
+    a = member("a", ACCEPTED, ACCEPTED, phone=PhoneRules(region="DE", format="international"), sender="MEMBER")
     shown = render(registry(failover("a", sender="FALL"), a), SendRequest("f", "0170 1234567", text="hi"))
     assert (shown["gateway"], shown["via"], shown["to"]) == ("a", "f", "00491701234567")
     short = member("a", max_segments=1)
@@ -153,8 +153,10 @@ def test_members_keep_their_own_rules() -> None:
     assert asyncio.run(send(registry(failover("a"), short), request)).reason is Reason.CONTENT
     provider = a.provider
     assert isinstance(provider, Scripted)
-    sent(failover("a", deadline_s=2.0), a)
+    sent(failover("a", sender="FALL", deadline_s=2.0), a)
     assert provider.submitted[0].remaining() <= 2.0
+    sent(failover("a"), a, sender="CALLER")
+    assert [one.sender for one in provider.rendered] == ["MEMBER", "MEMBER", "CALLER"]
 
 
 def test_members_that_cannot_send_are_passed_over_and_told() -> None:
@@ -257,7 +259,6 @@ def test_a_resting_member_is_passed_over_and_shown() -> None:
 FILE = """\
 provider: failover
 description: both
-sender: ACME
 deadline: 5s
 phone: {region: DE}
 settings:
@@ -280,7 +281,7 @@ def test_a_file_becomes_a_failover(tmp_path: Path) -> None:
     assert (made.gateways, made.deadline_s) == (("b",), 5.0)
     assert made.on == {Kind.UNSENT, Kind.UNKNOWN}
     places = [(one.name, one.place.line, one.place.column) for one in made.references]
-    assert places == [("b", 10, 14), ("a", 8, 34), ("b", 9, 34), ("a", 9, 37)]
+    assert places == [("b", 9, 14), ("a", 7, 34), ("b", 8, 34), ("a", 8, 37)]
     text = render(registry(made, member("a")), SendRequest("f", NUMBER, template="login", vars={"code": "1"}))["text"]
     assert text == "1"
 
