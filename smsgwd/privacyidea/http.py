@@ -1,6 +1,7 @@
 """The HTTP class, and what its older token configuration has in common with it."""
 
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ SUCCESS = (200, 201, 202)
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
 _PARAMETER = re.compile(r"(?<=[?&;])([^=&;]*)=([^&;]+)")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_TRIPLET = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")  # RFC 3986, 2.3
 _PROXY = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:([^/@]*)@)?([^/?#@]+)")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _FORBIDDEN_IN_FIELD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -85,7 +89,7 @@ def _url(sheet: Sheet, url: str) -> tuple[str, str]:
 
 def _target(sheet: Sheet, target: str) -> str:
     path, mark, query = re.sub(r"\s", lambda found: quote(found[0]), target).partition("?")
-    target = _without_dots(path) + mark + query
+    target = _without_dots(_normal(path)) + mark + _normal(query)
     parts, position = [], 0
     for found in _PARAMETER.finditer(target):
         name, value = (_decoded(target, found, group) for group in (1, 2))
@@ -93,6 +97,13 @@ def _target(sheet: Sheet, target: str) -> str:
             parts += [tags.literal(target[position : found.start(2)]), sheet.secret(name, value)]
             position = found.end(2)
     return "".join([*parts, tags.literal(target[position:])])
+
+
+def _normal(part: str) -> str:
+    """Percent-encoding as requests has it: one stray percent sign, and all are taken for themselves."""
+    if _STRAY_PERCENT.search(part):
+        return _TRIPLET.sub(lambda found: found[0].upper(), part).replace("%", "%25")
+    return _TRIPLET.sub(lambda found: plain if (plain := chr(int(found[1], 16))) in _UNRESERVED else found[0], part)
 
 
 def _decoded(target: str, found: re.Match[str], group: int) -> str:
