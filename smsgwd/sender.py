@@ -221,15 +221,19 @@ async def _through(gateway: Gateway, request: SendRequest, deadline: Deadline, *
 async def _over(
     registry: Registry, failover: Failover, request: SendRequest, deadline: Deadline, path: tuple[str, ...]
 ) -> Outcome:
-    """One member after the other, for as long as the outcome is one after which the next may be tried."""
+    """One member after the other, for as long as the outcome is one after which the next may be tried.
+
+    Each has its share of the time to hand the message over, so that one that cannot be reached leaves some to the next.
+    """
     outcomes: list[Outcome] = []
     resting: list[Gateway] = []
-    for member in _members(registry, failover, request.to, path):
+    members = list(_members(registry, failover, request.to, path))
+    for ways, member in zip(range(len(members), 0, -1), members, strict=True):
         if isinstance(member, Gateway) and not member.breaker.admits(time.monotonic()):
             resting.append(member)
             continue
-        outcomes.append(await _reach(registry, member, request, deadline, path))
-        if outcomes[-1].kind not in failover.on or deadline.passed:
+        outcomes.append(await _reach(registry, member, request, deadline.share(ways), path))
+        if outcomes[-1].kind not in failover.on or deadline.to_leave.passed:
             break
     if not outcomes and resting:  # all have failed often: better one more try than none
         outcomes.append(await _reach(registry, resting[0], request, deadline, path))
@@ -283,7 +287,7 @@ async def _attempts(ready: Ready, deadline: Deadline, *, show: bool) -> Outcome:
         number = len(tried) + 1
         wait_s = _wait_s(outcome, retry.wait_s, number)
         again = _may_repeat(outcome, on_unknown=retry.on_unknown) and number < retry.attempts
-        if not again or wait_s >= deadline.remaining():
+        if not again or wait_s >= deadline.to_leave.remaining():
             return replace(_scrubbed(outcome, ready), attempts=number, tried=tuple(tried))
         tried.append(Attempt(name, outcome.kind, outcome.reason, time.monotonic() - started))
         await asyncio.sleep(wait_s)

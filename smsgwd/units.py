@@ -1,8 +1,9 @@
 """Durations as people write them, and deadlines as points in time."""
 
+import math
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -24,9 +25,13 @@ def parse_duration(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A point on the monotonic clock, in seconds."""
+    """A point on the monotonic clock, in seconds.
+
+    `leave_at` is another: a message that has not left by then is given up as unsent, because there is another way.
+    """
 
     at: float
+    leave_at: float = math.inf
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
@@ -44,4 +49,13 @@ class Deadline:
 
     def earlier(self, seconds: float) -> "Deadline":
         """This deadline, or the one that many seconds from now if that comes first."""
-        return Deadline(min(self.at, time.monotonic() + seconds))
+        return replace(self, at=min(self.at, time.monotonic() + seconds))
+
+    @property
+    def to_leave(self) -> "Deadline":
+        """By when a message has to have left; what has left may take all the time until the deadline."""
+        return Deadline(min(self.at, self.leave_at))
+
+    def share(self, ways: int) -> "Deadline":
+        """This deadline, with one of so many equal parts of the time that is left as the time to leave."""
+        return replace(self, leave_at=time.monotonic() + self.to_leave.remaining() / ways)

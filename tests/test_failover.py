@@ -159,6 +159,19 @@ def test_members_keep_their_own_rules() -> None:
     assert [one.sender for one in provider.rendered] == ["MEMBER", "MEMBER", "CALLER"]
 
 
+def test_each_member_has_its_share_of_the_time_to_leave() -> None:
+    """A member neither waits nor tries again until nothing is left for the next; what has left may take all of it."""
+    a, b = member("a", *[DEAD] * 9), member("b", ACCEPTED)
+    a = replace(a, retry=Retry(attempts=9, wait_s=0.2))
+    outcome = sent(failover("a", "b", deadline_s=1.0), a, b)
+    assert (outcome.kind, outcome.gateway) == (Kind.ACCEPTED, "b")
+    for provider, share_s in ((a.provider, 0.5), (b.provider, 1.0)):
+        assert isinstance(provider, Scripted)
+        begun = provider.submitted[0]
+        assert begun.to_leave.at == pytest.approx(provider.submitted[0].at - 1.0 + share_s, abs=0.1)
+    assert outcome.elapsed_s < 0.9
+
+
 def test_members_that_cannot_send_are_passed_over_and_told() -> None:
     """A member that is gone, disabled or rejected is skipped, and stands in the failover's problems."""
     chosen = failover("gone", "off", "broken", "ok")

@@ -17,6 +17,7 @@ from smsgwd.providers.smpp.provider import SmppReply
 from smsgwd.providers.smpp.receipts import OTHER, receipt
 from smsgwd.providers.smpp.window import FIRST_PAUSE_S, LONGEST_PAUSE_S, Answer, Backoff, Item, Pace, Queue
 from smsgwd.segments import udh
+from smsgwd.units import Deadline
 
 ACME = Address("ACME", 5, 0)
 PHONE = Address("491701234567", 1, 1)
@@ -270,7 +271,7 @@ def test_the_queue_keeps_order() -> None:
     loop = asyncio.new_event_loop()
     try:
         queue = Queue()
-        items = [Item(bytes, queue.turn(), loop.create_future()) for _ in range(8)]
+        items = [Item(bytes, queue.turn(), loop.create_future(), Deadline.after(60)) for _ in range(8)]
         for item in items:
             queue.put(item)
         sent = [queue.take() for _ in range(4)]
@@ -280,7 +281,7 @@ def test_the_queue_keeps_order() -> None:
         items[1].answer.cancel()
         queue.discard(items[5])
         assert queue
-        second_part = Item(bytes, 1, loop.create_future())
+        second_part = Item(bytes, 1, loop.create_future(), Deadline.after(60))
         queue.put(second_part)
         left = [queue.take() for _ in range(7)]
         assert left == [items[0], second_part, items[2], items[3], items[4], items[6], items[7]]

@@ -12,9 +12,12 @@ import trustme
 from fake_smsc import DELIVER, ENQUIRE, NACK, RESPONSE, SUBMIT, UNBIND, Peer, take_all
 from smpp_gateway import NUMBER, PASSWORD, gateway, run, send, states, until
 
+from smsgwd.errors import SubmitError
+from smsgwd.message import Message, Recipient
 from smsgwd.outcome import Kind, Reason
 from smsgwd.providers._http.tls import Tls
 from smsgwd.providers.smpp.bind import Timing
+from smsgwd.units import Deadline
 
 
 def test_the_answer_makes_it_accepted() -> None:
@@ -510,6 +513,48 @@ def test_throttled_until_the_deadline_is_unsent() -> None:
         async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
             outcome = await send(provider, deadline_s=0.3)
             assert (outcome.kind, outcome.reason) == (Kind.UNSENT, Reason.THROTTLED)
+
+    run(test())
+
+
+def test_what_is_throttled_past_its_time_to_leave_is_unsent() -> None:
+    """Where there is another way, a message that comes back throttled when its time to leave is over takes that."""
+
+    async def script(peer: Peer) -> None:
+        await peer.bound()
+        (first,) = await peer.submits(1)
+        await asyncio.sleep(0.3)
+        peer.refuse(first, fake_smsc.THROTTLED)
+        await peer.take_all()
+
+    async def test() -> None:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
+            prepared = provider.render(Message(Recipient(NUMBER), "hello", "ACME"))
+            await until(lambda: states(provider) == ["bound"])
+            with pytest.raises(SubmitError) as error:
+                await provider.submit(prepared, Deadline.after(20).share(100))
+            assert (error.value.reason, error.value.handed_over) == (Reason.THROTTLED, False)
+
+    run(test())
+
+
+def test_a_message_that_has_begun_to_leave_may_take_all_the_time() -> None:
+    """When the first part was taken there is no other way: the rest waits out the throttling until the deadline."""
+
+    async def script(peer: Peer) -> None:
+        await peer.bound()
+        peer.accept((await peer.submits(1))[0], "1")
+        over = asyncio.get_running_loop().time() + 0.4
+        while asyncio.get_running_loop().time() < over:
+            peer.refuse((await peer.submits(1))[0], fake_smsc.THROTTLED)
+        peer.accept((await peer.submits(1))[0], "2")
+
+    async def test() -> None:
+        async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
+            prepared = provider.render(Message(Recipient(NUMBER), "x" * 200, "ACME"))
+            await until(lambda: states(provider) == ["bound"])
+            outcome = provider.interpret(await provider.submit(prepared, Deadline.after(20).share(100)))
+            assert (outcome.kind, outcome.message_ids) == (Kind.ACCEPTED, ("1", "2"))
 
     run(test())
 

@@ -30,3 +30,16 @@ def test_a_deadline_is_a_point_in_time() -> None:
     assert 99 < ahead.remaining() <= 100
     assert ahead.earlier(1).remaining() <= 1
     assert ahead.earlier(1000) == ahead
+
+
+def test_a_deadline_can_be_shared_among_ways() -> None:
+    """Each way has its part of the time to leave, a part of a part too; the deadline stays; the last has all of it."""
+    whole = Deadline.after(100)
+    half = whole.share(2)
+    assert half.at == whole.at
+    assert 49 < half.to_leave.remaining() <= 50
+    assert 24 < half.share(2).to_leave.remaining() <= 25
+    assert half.earlier(70).to_leave.remaining() <= 50
+    assert half.earlier(10).to_leave.remaining() <= 10
+    assert whole.share(1).to_leave.remaining() > 99
+    assert whole.to_leave == whole

@@ -68,11 +68,22 @@ class Provider(ABC, Generic[P, R]):
 
     @abstractmethod
     async def submit(self, prepared: P, deadline: Deadline) -> R:
-        """Send it, once. Raises SubmitError when there is no answer; never waits past the deadline."""
+        """Send it, once. Raises SubmitError when there is no answer; never waits past the deadline.
+
+        What has to be waited for before anything leaves (a connection, a turn) is waited for until `deadline.to_leave`.
+        """
 
     @abstractmethod
     def interpret(self, reply: R) -> Outcome:
         """What the answer means. Pure. Whatever it quotes is scrubbed by the sender."""
+
+    def reply_of(self, prepared: P, told: Any) -> R:
+        """The answer that a test has the provider give to a prepared message, as `submit` would return it.
+
+        `told` is what `$defs.reply` of the provider's schema has found valid. A provider whose schema has no such
+        definition is asked nothing: the schema refuses a `reply` for it.
+        """
+        raise NotImplementedError
 
     def status(self) -> dict[str, Any]:
         """Further members for `/v1/gateways/NAME`, such as `binds`."""

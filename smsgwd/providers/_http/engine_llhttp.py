@@ -204,7 +204,7 @@ class LlhttpEngine:
     async def exchange(self, request: WireRequest, deadline: Deadline) -> WireResponse:
         """Send it and read the answer. Raises SubmitError when there is none in time."""
         deadline = deadline.earlier(self._endpoint.total_timeout_s)
-        await self._take_seat(deadline)
+        await self._take_seat(deadline.to_leave)
         try:
             connection = self._rested() or await self._connect(deadline)
             response = await connection.exchange(_octets(self._endpoint, request), deadline, self._endpoint)
@@ -240,7 +240,7 @@ class LlhttpEngine:
         return None
 
     async def _connect(self, deadline: Deadline) -> _Connection:
-        connect_by = deadline.earlier(self._endpoint.connect_timeout_s)
+        connect_by = deadline.to_leave.earlier(self._endpoint.connect_timeout_s)
         try:
             async with asyncio.timeout(connect_by.remaining()):
                 return await self._opened(connect_by)

@@ -45,7 +45,7 @@ class _Handover:
 
     def __init__(self, deadline: Deadline, connect_timeout_s: float) -> None:
         self.deadline = deadline
-        self.connect_by = deadline.earlier(connect_timeout_s)
+        self.connect_by = deadline.to_leave.earlier(connect_timeout_s)
         self.written = False
         self._abandoned = False
         self._socket: socket.socket | None = None
@@ -261,7 +261,7 @@ class RequestsEngine:
         """Send it and read the answer. Raises SubmitError when there is none in time."""
         deadline = deadline.earlier(self._endpoint.total_timeout_s)
         adapter = self._adapter or self._make_adapter()
-        await self._take_seat(deadline)
+        await self._take_seat(deadline.to_leave)
         handover = _Handover(deadline, self._endpoint.connect_timeout_s)
         self._underway.add(handover)
         loop = asyncio.get_running_loop()

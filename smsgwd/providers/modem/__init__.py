@@ -109,12 +109,12 @@ class ModemProvider(Provider[Segments, ModemReply]):
     async def submit(self, prepared: Segments, deadline: Deadline) -> ModemReply:
         """Send all segments of the message, when it is its turn."""
         try:
-            async with asyncio.timeout(deadline.remaining()):
+            async with asyncio.timeout(deadline.to_leave.remaining()):
                 await self._turn.acquire()
         except TimeoutError:
             raise SubmitError(Reason.TIMEOUT, "the modem was busy until the deadline", handed_over=False) from None
         try:
-            child = await self._ready(deadline)
+            child = await self._ready(deadline.to_leave)
             await self._look_for_network(child, deadline)
             return await self._send(child, prepared, deadline)
         finally:

@@ -99,7 +99,7 @@ class ScriptProvider(Provider[Call, ScriptReply]):
 
     async def submit(self, prepared: Call, deadline: Deadline) -> ScriptReply:
         """Run the script; wait for its end, or in the background for its start alone."""
-        await self._turn(deadline)
+        await self._turn(deadline.to_leave)
         reply: asyncio.Future[ScriptReply] = asyncio.get_running_loop().create_future()
         answer_by = deadline.earlier(self._rules.timeout_s)
         stop_at = Deadline.after(self._rules.timeout_s) if self._rules.background else answer_by
@@ -111,6 +111,10 @@ class ScriptProvider(Provider[Call, ScriptReply]):
                 return await reply
         except TimeoutError:
             raise SubmitError(Reason.TIMEOUT, "the script was over time and is ended", handed_over=True) from None
+
+    def reply_of(self, prepared: Call, told: Mapping[str, Any]) -> ScriptReply:  # noqa: ARG002 - ends alike for all
+        """The script's end; in the background it is not waited for."""
+        return ScriptReply(None if self._rules.background else told["exit"], told.get("stdout", ""))
 
     def interpret(self, reply: ScriptReply) -> Outcome:
         """0 and a start in the background are accepted, 75 is unsent, a signal unknown, all else rejected."""

@@ -100,6 +100,9 @@ class Owner(Protocol):
     def settle(self, item: Item, result: Answer | SubmitError) -> None:
         """This became of it."""
 
+    def give_up(self, item: Item) -> None:
+        """It has not left in time."""
+
     def turn_away(self) -> None:
         """A bind was refused."""
 
@@ -167,6 +170,8 @@ class Bind:
         item.on_its_way = False
         item.was_throttled = True
         self._smsc.queue.put(item)
+        if item.to_leave.passed:
+            self._smsc.give_up(item)
         if not self.pace.paused:
             self._after_pause = self._loop.call_later(self.pace.throttled(), self._resume)
             self._tell_throttled(command_status)

@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -99,8 +100,20 @@ class SmppProvider(Provider[Submission, SmppReply]):
                 answer = await smsc.send(bodies.__next__, turn, deadline)
             except SubmitError as error:
                 raise _in_mid_message(error, len(answers), len(prepared.parts)) from None
+            deadline = Deadline(deadline.at)  # it has begun to leave: for the rest there is no other way
             answers.append(answer)
             if answer.status:
+                break
+        return SmppReply(tuple(answers), len(prepared.parts))
+
+    def reply_of(self, prepared: Submission, told: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> SmppReply:
+        """The SMSC's answers part by part, up to the first that refuses; the last one answers all further parts."""
+        told = [told] if isinstance(told, Mapping) else told
+        answers: list[Answer] = []
+        for index in range(len(prepared.parts)):
+            one = told[min(index, len(told) - 1)]
+            answers.append(Answer(one.get("command_status", 0), one.get("message_id", "")))
+            if answers[-1].status:
                 break
         return SmppReply(tuple(answers), len(prepared.parts))
 

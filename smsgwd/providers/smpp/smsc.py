@@ -35,12 +35,14 @@ class Smsc:
     async def send(self, make: Callable[[], bytes], turn: int, deadline: Deadline) -> Answer:
         """Send one submit_sm, which is made when it leaves, and wait for its answer; throttling is waited out.
 
-        `turn` is from `queue.turn`, the same for all parts of a message. Raises SubmitError when there is no answer
-        before the deadline.
+        `turn` is from `queue.turn`, the same for all parts of a message. Raises SubmitError when it cannot leave in
+        time, or has no answer before the deadline.
         """
         if deadline.passed:
             raise SubmitError(Reason.TIMEOUT, "the deadline came before it could be sent", handed_over=False)
-        item = Item(make, turn, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        item = Item(make, turn, loop.create_future(), deadline.to_leave)
+        giving_up = loop.call_later(item.to_leave.remaining(), self.give_up, item)
         self.queue.put(item)
         if self._turned_away:
             self.turn_away()
@@ -53,6 +55,7 @@ class Smsc:
                 return item.answer.result()  # it came in the same moment
             raise self._too_late(item) from None
         finally:
+            giving_up.cancel()
             self.queue.discard(item)
 
     def pump(self) -> None:
@@ -74,6 +77,11 @@ class Smsc:
             item.answer.set_result(result)
         elif not item.answer.done():
             item.answer.set_exception(result)
+
+    def give_up(self, item: Item) -> None:
+        """It should have left by now; unless it has, whoever waits for it hears why not."""
+        if not item.on_its_way:
+            self.settle(item, self._too_late(item))
 
     @property
     def _turned_away(self) -> bool:

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from smsgwd.units import Deadline
+
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 5.0
 
@@ -90,6 +92,7 @@ class Item:
     make: Callable[[], bytes]  # its body; called once, when it leaves
     turn: int  # its place in the queue
     answer: "asyncio.Future[Answer]"
+    to_leave: Deadline
     on_its_way: bool = False  # someone may have it
     was_throttled: bool = False
     _body: bytes = b""

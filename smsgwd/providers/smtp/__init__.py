@@ -103,7 +103,7 @@ class SmtpProvider(Provider[Mail, SmtpReply]):
 
     async def submit(self, prepared: Mail, deadline: Deadline) -> SmtpReply:
         """Send it over a rested session or a new one. One that died while it rested is replaced."""
-        await self._turn(deadline)
+        await self._turn(deadline.to_leave)
         try:
             while (session := self._rested(deadline)) is not None:
                 reply = await self._try_rested(session, prepared)
@@ -114,6 +114,10 @@ class SmtpProvider(Provider[Mail, SmtpReply]):
             return refused.reply
         finally:
             self._turns.release()
+
+    def reply_of(self, prepared: Mail, told: Mapping[str, Any]) -> SmtpReply:
+        """The server's answer to the mail itself."""
+        return SmtpReply(told["code"], told.get("text", ""), message_id=prepared.message_id)
 
     def interpret(self, reply: SmtpReply) -> Outcome:
         """2xx to the content is accepted, 4xx unsent, 5xx rejected unless it is the gateway that is refused."""
@@ -168,7 +172,8 @@ class SmtpProvider(Provider[Mail, SmtpReply]):
         return None if ended else reply
 
     async def _connected(self, deadline: Deadline) -> Session:
-        session = await connect(self._server, deadline, self._threads)
+        session = await connect(self._server, deadline.to_leave, self._threads)
+        session.limit = deadline
         self._open.add(session)
         session.closed.add_done_callback(lambda _: self._forget(session))
         return session
