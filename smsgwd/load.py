@@ -64,19 +64,26 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Mapping:
-    """A mapping. `broken`: it is none, but something that was told already (a template without quotes)."""
+    """A mapping. `broken`: it is none, but something that was told already (a template without quotes).
+
+    `flow`: it is written in braces. `end` is the offset after its last part, comments that follow not counted.
+    """
 
     start: int
     entries: dict[str, Entry] = field(default_factory=dict)
     broken: bool = False
+    flow: bool = False
+    end: int = 0
 
 
 @dataclass(slots=True)
 class Sequence:
-    """A list."""
+    """A list; `flow`: it is written in brackets. `end` as of a mapping."""
 
     start: int
     items: "list[Node]" = field(default_factory=list)
+    flow: bool = False
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,11 @@ class Hole:
     """The place of a value that cannot be used; a finding says why."""
 
     start: int
+
+    @property
+    def end(self) -> int:
+        """Nothing stands there that could be used."""
+        return self.start
 
 
 Node = Scalar | Mapping | Sequence | Hole
@@ -365,10 +377,10 @@ class _Composer:
 
     def _mapping(self, event: yaml.MappingStartEvent) -> None:
         self._unquoted_template(_start(event))
-        self._begin(event, Mapping(_start(event)))
+        self._begin(event, Mapping(_start(event), flow=bool(event.flow_style)))
 
     def _sequence(self, event: yaml.SequenceStartEvent) -> None:
-        self._begin(event, Sequence(_start(event)))
+        self._begin(event, Sequence(_start(event), flow=bool(event.flow_style)))
 
     def _begin(self, event: yaml.CollectionStartEvent, node: Mapping | Sequence) -> None:
         if len(self._stack) >= MAX_DEPTH:
@@ -377,8 +389,13 @@ class _Composer:
         self._anchor_and_tag(event)
         self._stack.append(_Frame(node, self._put(node)))
 
-    def _end(self, _: yaml.CollectionEndEvent) -> None:
-        self._stack.pop()
+    def _end(self, event: yaml.CollectionEndEvent) -> None:
+        node = self._stack.pop().node
+        if node.flow:
+            node.end = event.end_mark.index if event.end_mark else node.start
+        else:  # libyaml ends a block where the next one begins, comments later
+            parts = node.items if isinstance(node, Sequence) else [entry.value for entry in node.entries.values()]
+            node.end = max((part.end for part in parts), default=node.start)
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._anchor_and_tag(event)

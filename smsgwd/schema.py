@@ -11,7 +11,7 @@ boolean or number only where one is wanted, and inside JSON.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
@@ -133,6 +133,13 @@ def _settings(provider: str) -> _Part:
 
 
 @cache
+def _reply(provider: str) -> _Part | None:
+    """What a test may give as an answer of the provider; None where nothing answers."""
+    definitions = read(provider).get("$defs", {})
+    return _part({"$ref": "#/$defs/reply", "$defs": definitions}) if "reply" in definitions else None
+
+
+@cache
 def _site() -> _Part:
     return _part(read("smsgwd"))
 
@@ -153,6 +160,8 @@ def check_gateway(source: Source) -> tuple[dict[str, Any] | None, tuple[Problem,
     provider = data.get("provider")
     if provider in provider_names():
         _check_settings(check, _settings(provider), source.data, data)
+        for path in _replies(source):
+            _typed_reply(check, provider, path)
     elif provider is not None:
         check.report(
             ("provider",), "unknown-provider", f"there is no provider `{shorten(provider)}`", _nearest(provider)
@@ -175,6 +184,28 @@ def _check_settings(check: "_Check", part: _Part, root: MappingNode, data: dict[
         )
     elif entry is not None and "settings" in data:
         data["settings"] = check.part(part, entry.value)
+
+
+def check_reply(source: Source, provider: str, path: Path) -> tuple[Any, tuple[Problem, ...]]:
+    """What a test has this provider answer, typed, and what is wrong with it. `path` is where the answer stands."""
+    check = _Check(source)
+    return _typed_reply(check, provider, path), check.ordered()
+
+
+def _replies(source: Source) -> Iterator[Path]:
+    tests = source.node(("tests",))
+    if isinstance(tests, Sequence):
+        paths: list[Path] = [("tests", index, "reply") for index in range(len(tests.items))]
+        yield from (path for path in paths if source.node(path) is not None)
+
+
+def _typed_reply(check: "_Check", provider: str, path: Path) -> Any:
+    part, node = _reply(provider), check.source.node(path)
+    if part is not None and node is not None:
+        return check.part(replace(part, base=path), node)
+    told, hint = f"nothing answers a gateway of the provider {provider}", "leave `reply` out"
+    check.report(path, "unknown-key", told, hint, on_key=True)
+    return None
 
 
 def check_site(source: Source) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:

@@ -14,7 +14,8 @@ words what a pattern wants. Which keys go together is said by `oneOf` or `anyOf`
 
 What it does:
 - copies the shared definitions that a file refers to into its `$defs` (gateway.schema.json is their one source);
-- embeds every provider's schema in gateway.schema.json, as `$defs` named `settings-NAME`, chosen by `provider`.
+- embeds every provider's schema in gateway.schema.json, as `$defs` named `settings-NAME`, chosen by `provider`; its
+  definition `reply`, if it has one, says what a test of the file may give as the provider's answer.
 """
 
 import argparse
@@ -84,7 +85,13 @@ def with_providers(gateway: Json, providers: dict[str, Json], shared: Json) -> J
 
 def choice(name: str, provider: Json) -> Json:
     """If it is this provider, then these settings."""
-    then: Json = {"properties": {"settings": {"$ref": f"{REF}{EMBEDDED}{name}"}}}
+    reply = {"$ref": f"{REF}{EMBEDDED}{name}.reply"} if "reply" in provider.get("$defs", {}) else False
+    then: Json = {
+        "properties": {
+            "settings": {"$ref": f"{REF}{EMBEDDED}{name}"},
+            "tests": {"items": {"properties": {"reply": reply}}},
+        }
+    }
     if provider.get("required"):
         then["required"] = ["settings"]
     return {"if": {"properties": {"provider": {"const": name}}, "required": ["provider"]}, "then": then}

@@ -1,7 +1,8 @@
 """What every provider over HTTP does with its request: fill it in, show it, exchange it for an answer."""
 
+import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from smsgwd.providers import _http
 from smsgwd.providers._base import Bench, Prepared, Provider
 from smsgwd.providers._http.judge import HttpReply
 from smsgwd.providers._http.parts import Body, Headers, Names, Part, as_object
-from smsgwd.providers._http.wire import Endpoint, Engine, WireRequest
+from smsgwd.providers._http.wire import Endpoint, Engine, WireRequest, WireResponse
 from smsgwd.units import Deadline
 
 
@@ -93,6 +94,13 @@ class HttpProvider(Provider[HttpPrepared, HttpReply]):
     def interpret(self, reply: HttpReply) -> Outcome:
         """What the answer means."""
         return self._judge(reply)
+
+    def reply_of(self, prepared: HttpPrepared, told: Mapping[str, Any]) -> HttpReply:  # noqa: ARG002 - answers all alike
+        """An answer of that status with these header fields and this body; what is no text is JSON."""
+        body = told.get("body", "")
+        text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+        headers = tuple(told.get("headers", {}).items())
+        return HttpReply(WireResponse(told["status"], headers, text.encode()), time.time())
 
     async def close(self) -> None:
         """Close the connections."""

@@ -115,9 +115,9 @@ class SmtpProvider(Provider[Mail, SmtpReply]):
         finally:
             self._turns.release()
 
-    def reply_of(self, prepared: Mail, told: Mapping[str, Any]) -> SmtpReply:
-        """The server's answer to the mail itself."""
-        return SmtpReply(told["code"], told.get("text", ""), message_id=prepared.message_id)
+    def reply_of(self, prepared: Mail, told: Mapping[str, Any]) -> SmtpReply:  # noqa: ARG002 - answers all alike
+        """The server's answer to the mail itself; without our own Message-ID, which is another one for each mail."""
+        return SmtpReply(told["code"], told.get("text", ""))
 
     def interpret(self, reply: SmtpReply) -> Outcome:
         """2xx to the content is accepted, 4xx unsent, 5xx rejected unless it is the gateway that is refused."""
