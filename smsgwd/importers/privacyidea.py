@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -66,27 +67,27 @@ def convert(found: Found, directory: Path) -> Imported:
     return done
 
 
-def mapped_names(names: Iterable[str], pattern: re.Pattern[str]) -> dict[str, str]:
+def mapped_names(names: Sequence[str], pattern: re.Pattern[str]) -> dict[str, str]:
     """A name that fits the pattern for each; those that fit keep theirs. No two are alike but for their case."""
-    wanted = list(dict.fromkeys(names))
+    kept: dict[str, str] = {}
+    for name in filter(pattern.fullmatch, names):
+        kept.setdefault(name.lower(), name)
+    taken = set(kept)
     mapped: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in sorted(wanted, key=lambda name: pattern.fullmatch(name) is None):
-        new = next(each for each in _candidates(name, pattern) if each.lower() not in taken)
-        taken.add(new.lower())
-        mapped[name] = new
-    return {name: mapped[name] for name in wanted}
+    for name in names:
+        if name not in mapped:
+            fits = kept.get(name.lower()) == name
+            mapped[name] = name if fits else next(each for each in _candidates(name) if each.lower() not in taken)
+            taken.add(mapped[name].lower())
+    return mapped
 
 
-def _candidates(name: str, pattern: re.Pattern[str]) -> Iterator[str]:
-    if pattern.fullmatch(name):
-        yield name
+def _candidates(name: str) -> Iterator[str]:
+    """What a name may become: letters, digits and hyphens, numbered from the second on."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     base = re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-_")[:_LONGEST_NAME].rstrip("-_") or "gateway"
     yield base
-    number = 1
-    while True:
-        number += 1
+    for number in count(2):
         yield f"{base[: _LONGEST_NAME - len(str(number)) - 1]}-{number}"
 
 
@@ -104,7 +105,7 @@ def _servers(found: Found) -> _Servers:
     """The central servers that some gateway names; others serve other purposes of privacyIDEA."""
     options = [*(one.options.get("SMTPIDENTIFIER") for one in found.definitions)]
     options += [str(old["IDENTIFIER"]) for old in found.old.values() if old.get("IDENTIFIER")]
-    names = mapped_names(filter(None, options), _SERVER_NAME)
+    names = mapped_names([name for name in options if name], _SERVER_NAME)
     sheet = Sheet(_SERVER_SECRETS)
     entries = {name: _server(sheet, found.servers.get(given), given, name) for given, name in names.items()}
     refs = {given: smtp.ref(name, entries[name]) for given, name in names.items()}
