@@ -433,9 +433,33 @@ def test_nobody_there_is_unsent_unreachable() -> None:
             outcome = await send(provider, deadline_s=0.1)
             assert (outcome.kind, outcome.reason, outcome.retryable) == (Kind.UNSENT, Reason.UNREACHABLE, True)
             assert "refused" in outcome.detail.lower()
-            assert states(provider)[0] in {"down", "connecting"}
+            assert states(provider) == ["down"]
 
     run(test())
+
+
+def test_a_bind_is_down_since_it_failed_first(caplog: pytest.LogCaptureFixture) -> None:
+    """Vain tries to connect change neither state nor `since`, and the log tells the fault once; a close tells none."""
+    caplog.set_level(logging.INFO, "smsgwd.smpp")
+
+    async def test() -> None:
+        tries = 0
+
+        async def silent(peer: Peer) -> None:
+            nonlocal tries
+            tries += 1
+            await peer.reader.read()
+
+        timing = Timing(timeout_s=0.1, reconnect_s=(0.01, 0.01))
+        async with fake_smsc.smsc(silent) as fake, gateway(fake.port, timing) as provider:
+            await until(lambda: states(provider) == ["down"])
+            first = provider.status()["binds"]
+            while tries < 12:  # longer than a second, in which `since` is told
+                assert provider.status()["binds"] == first
+                await asyncio.sleep(0.01)
+
+    run(test())
+    assert [record.getMessage() for record in caplog.records] == ["bind"]
 
 
 def test_a_send_waits_for_the_bind() -> None:

@@ -58,7 +58,7 @@ class State(StrEnum):
     """How a bind stands."""
 
     BOUND = "bound"
-    CONNECTING = "connecting"
+    CONNECTING = "connecting"  # for the first time; whoever was bound or has failed is `down` until it is bound
     REFUSED = "refused"
     DOWN = "down"
 
@@ -195,8 +195,6 @@ class Bind:
 
     async def _once(self) -> float:
         """One session from connecting to its end. Returns how long to wait, in seconds, before the next."""
-        if self.standing.state is not State.REFUSED:
-            self._now(State.CONNECTING, self.standing.reason, self.standing.error)
         try:
             async with asyncio.timeout(self._timing.timeout_s):
                 session = await self._open()
@@ -306,7 +304,7 @@ class Bind:
                 await session.ask(Command.UNBIND, b"", _FAREWELL_S)
             session.end("the gateway is closed")
         self._session = None
-        self._now(State.DOWN, Reason.UNREACHABLE, None)
+        self.standing = Standing(State.DOWN)
 
 
 async def within(seconds: float, event: asyncio.Event) -> None:
