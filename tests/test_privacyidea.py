@@ -524,7 +524,7 @@ def test_a_server_that_is_not_sound(tmp_path: Path, server: dict[str, Any], rema
             {"PASSWORD": "123456789"},
             (0, 0, 0, 0),
             None,
-            ["PASSWORD is longer than 8 octets: no bind can carry it, ask for another one"],
+            ["PASSWORD is longer than the 8 octets that SMPP carries: privacyIDEA sends the first 8, so do we"],
         ),
         ({"FOO": "1"}, (0, 0, 0, 0), None, ["the option 'FOO' is left out: its class does not know it"]),
     ],
@@ -539,6 +539,15 @@ def test_smpp(
     assert (*made["source"].values(), *made["destination"].values()) == kinds
     assert found.data("x").get("sender") == sender
     assert found.remarks("x") == remarks
+
+
+def test_smpp_accounts_are_cut_as_smpplib_cuts_them(tmp_path: Path) -> None:
+    """What is too long for SMPP has only ever been sent in part; the file has that part, and compiles."""
+    account = {"SYSTEM_ID": "a-system-id-too-long", "PASSWORD": "password-too-long"}
+    found = other(tmp_path, "Smpp", None, SMSC_HOST="smsc.example", SMSC_PORT="2776", **account)
+    assert settings(found)["system_id"] == "a-system-id-too"
+    assert found.secret("x/password") == "password\n"
+    assert list(found.gateways) == ["x"]
 
 
 def test_smpp_numbers_keep_their_plus(tmp_path: Path) -> None:

@@ -84,8 +84,6 @@ def _fetched(args: Namespace) -> "Found":
     from smsgwd.importers.source import found_in  # noqa: PLC0415 - as in `run`
     from smsgwd.providers._http.tls import Tls  # noqa: PLC0415 - as in `run`
 
-    if not args.source.lower().startswith(("http://", "https://")):
-        raise terminal.Failure("the URL of a server begins with https://")
     return found_in(fetch(args.source, _token(args.token_file), Tls(ca_file=args.ca_file)), args.source)
 
 

@@ -9,16 +9,14 @@ from smsgwd.privacyidea.http import proxies
 from smsgwd.privacyidea.sheet import Sheet, deadline, duration, present
 
 _SIPGATE_TIMEOUT_S = 60.0
-_SMPP_PASSWORD = 8  # octets, SMPP 4.1.1
+_LONGEST = {"SYSTEM_ID": 15, "PASSWORD": 8}  # octets, SMPP 4.1.1
 
 
 def smpp(sheet: Sheet, options: Mapping[str, str]) -> dict[str, Any]:
     """`sender` and `settings` of the gateway file. Raises NoCounterpartError."""
     if not options.get("SMSC_HOST"):
         raise NoCounterpartError("SMSC_HOST is missing")
-    system_id, password = options.get("SYSTEM_ID", ""), options.get("PASSWORD", "")
-    if password != CENSORED and len(password.encode()) > _SMPP_PASSWORD:
-        sheet.remark(f"PASSWORD is longer than {_SMPP_PASSWORD} octets: no bind can carry it, ask for another one")
+    system_id, password = (_cut(sheet, options, key, most) for key, most in _LONGEST.items())
     settings = {
         "host": options["SMSC_HOST"],
         "port": _number(sheet, options, "SMSC_PORT", 1, 65535),
@@ -29,6 +27,17 @@ def smpp(sheet: Sheet, options: Mapping[str, str]) -> dict[str, Any]:
         "destination": _kind(sheet, options, "D_ADDR"),
     }
     return {"sender": _source(sheet, options.get("S_ADDR", "")), "settings": present(settings)}
+
+
+def _cut(sheet: Sheet, options: Mapping[str, str], key: str, most: int) -> str:
+    """As much as SMPP carries: smpplib cuts the rest off silently, and so the SMSC has never seen it."""
+    text = options.get(key, "")
+    if text == CENSORED or len(text) <= most:
+        return text
+    sheet.remark(
+        f"{key} is longer than the {most} octets that SMPP carries: privacyIDEA sends the first {most}, so do we"
+    )
+    return text[:most]
 
 
 def _kind(sheet: Sheet, options: Mapping[str, str], which: str) -> dict[str, int]:
