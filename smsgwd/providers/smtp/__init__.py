@@ -1,27 +1,24 @@
 """`smtp`: mails to a gateway that turns them into short messages."""
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from smsgwd.errors import MessageError, SubmitError
+from smsgwd.errors import MessageError
 from smsgwd.message import Message
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.providers._base import Bench, Path_, Provider
 from smsgwd.providers.smtp.mail import Mail, check_header_text, check_text, identity, read_address
+from smsgwd.providers.smtp.pool import SERVICE_CLOSING, Pool
 from smsgwd.providers.smtp.server import Server, server_of
-from smsgwd.providers.smtp.session import RefusedError, Session, SmtpReply, connect
+from smsgwd.providers.smtp.session import SmtpReply
 from smsgwd.templates import Template
 from smsgwd.units import Deadline
 
 MAX_SESSIONS = 8  # of one gateway at once; further sends wait for one inside their deadline
-IDLE_S = 30.0  # a session rests that long; servers close theirs after minutes (RFC 5321, 4.5.3.2.7: five)
 
 _WRITTEN_BY_US = {"date", "from", "to", "cc", "bcc", "sender", "subject", "message-id", "mime-version", "return-path"}
-_SERVICE_CLOSING = 421
 _QUEUE_IDS = re.compile(
     r"queued as <?([\w.@-]+)"  # Postfix, aiosmtpd's relatives, Amazon SES
     r"|\bid=([\w-]+)"  # Exim
@@ -80,11 +77,7 @@ class SmtpProvider(Provider[Mail, SmtpReply]):
     def __init__(self, server: Server, shape: Shape) -> None:
         self._server = server
         self._shape = shape
-        self._turns = asyncio.Semaphore(MAX_SESSIONS)
-        self._threads = ThreadPoolExecutor(MAX_SESSIONS, "smtp")  # looking a name up blocks
-        self._resting: list[Session] = []
-        self._open: set[Session] = set()
-        self._closed = False
+        self._pool = Pool(server, MAX_SESSIONS)
 
     def render(self, message: Message) -> Mail:
         """The mail, with its identity."""
@@ -103,17 +96,7 @@ class SmtpProvider(Provider[Mail, SmtpReply]):
 
     async def submit(self, prepared: Mail, deadline: Deadline) -> SmtpReply:
         """Send it over a rested session or a new one. One that died while it rested is replaced."""
-        await self._turn(deadline.to_leave)
-        try:
-            while (session := self._rested(deadline)) is not None:
-                reply = await self._try_rested(session, prepared)
-                if reply is not None:
-                    return reply
-            return await self._through(await self._connected(deadline), prepared)
-        except RefusedError as refused:
-            return refused.reply
-        finally:
-            self._turns.release()
+        return await self._pool.send(prepared, deadline)
 
     def reply_of(self, prepared: Mail, told: Mapping[str, Any]) -> SmtpReply:  # noqa: ARG002 - answers all alike
         """The server's answer to the mail itself; without our own Message-ID, which is another one for each mail."""
@@ -131,83 +114,13 @@ class SmtpProvider(Provider[Mail, SmtpReply]):
         return Outcome(kind, reason, detail=detail, quote=reply.text, retryable=again)
 
     async def close(self) -> None:
-        """Leave all sessions; they have a second for it."""
-        self._closed = True
-        self._threads.shutdown(wait=False)
-        self._resting.clear()
-        for session in self._open:
-            session.leave()
-        if self._open:
-            await asyncio.wait([session.closed for session in self._open], timeout=1.0)
-        for session in list(self._open):
-            session.abort()
-
-    async def _turn(self, deadline: Deadline) -> None:
-        try:
-            async with asyncio.timeout(deadline.remaining()):
-                await self._turns.acquire()
-        except TimeoutError:
-            detail = f"{MAX_SESSIONS} mails were under way until the deadline"
-            raise SubmitError(Reason.TIMEOUT, detail, handed_over=False) from None
-
-    def _rested(self, deadline: Deadline) -> Session | None:
-        """The session that rested least and is still good; those that are not are thrown away."""
-        while self._resting:
-            session = self._resting.pop()
-            if session.ready:
-                session.limit = deadline
-                return session
-            session.abort()
-        return None
-
-    async def _try_rested(self, session: Session, mail: Mail) -> SmtpReply | None:
-        """The answer; None when the session turned out to have ended before the mail was handed over."""
-        try:
-            reply = await self._through(session, mail)
-        except SubmitError as error:
-            if error.handed_over or error.reason is not Reason.UNREACHABLE:
-                raise
-            return None
-        ended = reply.code == _SERVICE_CLOSING and reply.step != "content"
-        return None if ended else reply
-
-    async def _connected(self, deadline: Deadline) -> Session:
-        session = await connect(self._server, deadline.to_leave, self._threads)
-        session.limit = deadline
-        self._open.add(session)
-        session.closed.add_done_callback(lambda _: self._forget(session))
-        return session
-
-    async def _through(self, session: Session, mail: Mail) -> SmtpReply:
-        try:
-            reply = await session.send(mail)
-        except BaseException:
-            session.abort()
-            raise
-        if reply.code == _SERVICE_CLOSING or self._closed:
-            session.leave()
-        else:
-            self._rest(session)
-        return reply
-
-    def _rest(self, session: Session) -> None:
-        self._resting.append(session)
-        asyncio.get_running_loop().call_later(IDLE_S, self._retire, session, session.mails)
-
-    def _retire(self, session: Session, mails: int) -> None:
-        if session in self._resting and session.mails == mails:  # it has rested since then
-            self._resting.remove(session)
-            session.leave()
-
-    def _forget(self, session: Session) -> None:
-        self._open.discard(session)
-        if session in self._resting:
-            self._resting.remove(session)
+        """Leave all sessions; they have a second for it. Mails that are still under way are cut off."""
+        await self._pool.close()
 
 
 def _meaning(reply: SmtpReply) -> tuple[Kind, Reason]:
     """What an answer means that is not the acceptance of a mail."""
-    if reply.code == _SERVICE_CLOSING:
+    if reply.code == SERVICE_CLOSING:
         return Kind.UNSENT, Reason.UNREACHABLE
     if reply.code // 100 == 4:
         return Kind.UNSENT, Reason.THROTTLED

@@ -1,32 +1,34 @@
-"""One connection to a mail server (RFC 5321), used for one mail after another.
+"""One connection to a mail server (RFC 5321), used for one mail after another. smtplib speaks, and blocks.
 
-It knows when the content of a mail may have left: from then on a lost connection is `unknown`, before it `unsent`.
+Only its single steps are used. `sendmail` would go on without refused recipients, `login` would try a wrong password
+once for each mechanism and knows ASCII alone, `connect` would give the first address all the time, and `starttls` would
+overlook what was said before the encryption.
 """
 
-import asyncio
 import base64
 import hmac
 import re
-import select
+import smtplib
 import socket
 import ssl
-from collections.abc import Callable, Container, Iterator
-from concurrent.futures import Executor
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Container
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from smsgwd.errors import SubmitError
 from smsgwd.outcome import Reason
 from smsgwd.providers._http import addresses
+from smsgwd.providers.smtp.handover import Handover
 from smsgwd.providers.smtp.mail import Mail
 from smsgwd.providers.smtp.server import Server
 from smsgwd.units import Deadline
 
 MAX_REPLY = 1 << 16  # octets
-RESET_S = 1.0  # the refusal is known: nobody waits longer for the end of the transaction
-_LINE = re.compile(rb"[2-5][0-9]{2}(?:[ -].*)?", re.DOTALL)
-_NOTHING_SAID = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLRDHUP
+RESET_S = 1.0  # a session that takes longer to end the last transaction is not worth waiting for
+GOODBYE_S = 1.0  # nor for a goodbye
+_PIECE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,196 +53,228 @@ class RefusedError(Exception):
         super().__init__(reply.code)
 
 
-class Session(asyncio.Protocol):
-    """The dialogue. Every step ends by the server's own time limit and by `limit`, whichever comes first."""
+class _EndlessError(Exception):
+    """An answer that goes on and on. No OSError: smtplib would make one of its own of it."""
 
-    def __init__(self, server: Server, limit: Deadline) -> None:
-        self.limit = limit
-        self.mails = 0
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._server = server
-        self._transport: asyncio.Transport
-        self._extensions: dict[str, str] = {}
-        self._content_left = False
-        self._waiting: asyncio.Future[SmtpReply] | None = None
-        self._step = ""
+
+class _Answers:
+    """What the server says. smtplib reads from it instead of a file, for which each octet would start the time anew."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._until = Deadline(0)
+        self._room = 0
         self._buffer = bytearray()
-        self._lines: list[str] = []
-        self._octets = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asyncio calls it."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker: a stream transport it is
-        self._transport = transport
+    def expect(self, until: Deadline) -> None:
+        """One answer has to be here by then, and what is written before it has to be gone."""
+        self._until, self._room = until, MAX_REPLY
+        self._socket.settimeout(max(until.remaining(), 0.001))
 
-    def data_received(self, data: bytes) -> None:
-        """Asyncio calls it."""
-        self._buffer += data
-        self._octets += len(data)
-        if self._octets > MAX_REPLY:
-            self._fail("the mail server's answer has no end")
-        else:
-            self._read()
+    def readline(self, _size: int) -> bytes:
+        """A line; nothing at the end, before which half a line is none. Raises OSError and _EndlessError."""
+        while not (end := self._buffer.find(b"\n") + 1):
+            if not self._receive():
+                return b""
+        line = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return line
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Asyncio calls it."""
-        self._fail(_CLOSED)
-        if not self.closed.done():
-            self.closed.set_result(None)
+    def unasked(self) -> bytes | None:
+        """What was said without being asked: None when all is quiet, and nothing where the server hung up."""
+        if not self._buffer:
+            try:
+                self._socket.settimeout(0)
+                self._buffer += self._socket.recv(_PIECE)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return None
+            except OSError:
+                return b""
+        return bytes(self._buffer)
+
+    def close(self) -> None:
+        """Nothing to do; smtplib calls it before it closes the socket."""
+
+    def _receive(self) -> bool:
+        if self._room <= 0:
+            raise _EndlessError
+        if self._until.passed:
+            raise TimeoutError
+        self._socket.settimeout(self._until.remaining())
+        octets = self._socket.recv(_PIECE)
+        self._buffer += octets
+        self._room -= len(octets)
+        return bool(octets)
+
+
+class Session:
+    """The dialogue, by one thread at a time. Every step ends by the server's own time limit and by the handover's."""
+
+    def __init__(self, server: Server, connected: socket.socket, handover: Handover) -> None:
+        self.rests_since = 0.0  # on the monotonic clock
+        self._server = server
+        self._handover = handover
+        self._smtp = smtplib.SMTP(local_hostname="")  # unless it is given it asks the DNS
+        self._smtp.command_encoding = "utf-8"  # an address outside ASCII goes only where SMTPUTF8 is offered
+        self._in_transaction = False
+        self._speak_over(connected)
 
     @property
     def ready(self) -> bool:
-        """Whether another mail may be sent: not closed, not hung up, nothing said unasked (a farewell)."""
-        if self._transport.is_closing() or self._buffer or self._lines:
-            return False
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), _NOTHING_SAID)
-        return not poll.poll(0)
+        """Whether another mail may be sent: nobody hung up, nothing was said unasked (a farewell)."""
+        return self._answers.unasked() is None
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """From the greeting to the login. Raises RefusedError and SubmitError."""
-        await self._expect("greeting", b"")
-        await self._hello()
+        if self._server.tls == "tls":
+            self._encrypt()
+        self._expect("greeting", self._smtp.getreply)
+        self._hello()
         if self._server.tls == "starttls":
-            await self._start_tls()
-            await self._hello()
+            self._start_tls()
+            self._hello()
         if self._server.username:
-            await self._log_in()
+            self._log_in()
 
-    async def send(self, mail: Mail) -> SmtpReply:
+    def send(self, mail: Mail, handover: Handover) -> SmtpReply:
         """Send one mail to all its recipients, or to none. Raises SubmitError."""
-        eight_bit = "8BITMIME" in self._extensions
-        self._content_left = False
-        self.mails += 1
+        self._handover = handover
+        handover.use(self._socket)
+        eight_bit = self._smtp.has_extn("8bitmime")
         try:
-            await self._envelope(mail, eight_bit=eight_bit)
+            self._reset()
+            self._envelope(mail, eight_bit=eight_bit)
         except RefusedError as refused:
-            await self._reset()
             return refused.reply
-        self._content_left = True
         content = mail.octets(eight_bit=eight_bit).replace(b"\r\n.", b"\r\n..")  # RFC 5321, 4.5.2; none begins so
-        reply = await self._ask("content", content + b".")
+        handover.leave()
+        reply = self._ask("content", self._hand_over, content + b".\r\n")
+        self._in_transaction = False
         return SmtpReply(reply.code, reply.text, reply.step, mail.message_id)
 
+    def rest(self) -> None:
+        """There is no further mail for now."""
+        self.rests_since = time.monotonic()
+
     def leave(self) -> None:
-        """Say goodbye without waiting for an answer."""
-        if not self._transport.is_closing():
-            self._transport.write(b"QUIT\r\n")
-            self._transport.close()
+        """Say goodbye, and wait a second at most for the answer."""
+        with suppress(OSError, _EndlessError):
+            self._answers.expect(Deadline.after(GOODBYE_S))
+            self._smtp.docmd("QUIT")
+        self.abort()
 
     def abort(self) -> None:
         """End it at once."""
-        self._transport.abort()
+        self._smtp.close()
 
     # The steps.
 
-    async def _hello(self) -> None:
-        name = _own_name(self._transport)
+    def _hello(self) -> None:
+        name = _own_name(self._socket)
         try:
-            reply = await self._expect("EHLO", b"EHLO " + name)
+            self._expect("EHLO", self._smtp.ehlo, name)
         except RefusedError as refused:
             if refused.reply.code // 100 != 5:
                 raise
-            reply = await self._expect("EHLO", b"HELO " + name)  # a server from before 1995
-        lines = (line.replace("=", " ", 1).partition(" ") for line in reply.text.split("\n")[1:])
-        self._extensions = {keyword.upper(): parameters.upper() for keyword, _, parameters in lines}
+            self._expect("EHLO", self._smtp.helo, name)  # a server from before 1995
 
-    async def _start_tls(self) -> None:
-        if "STARTTLS" not in self._extensions:
+    def _start_tls(self) -> None:
+        if not self._smtp.has_extn("starttls"):
             raise _not_as_configured("the mail server does not offer STARTTLS")
-        await self._expect("STARTTLS", b"STARTTLS")
-        if self._buffer or self._lines:  # someone on the way would pass it off as a part of what is encrypted
+        self._expect("STARTTLS", self._smtp.docmd, "STARTTLS")
+        if self._answers.unasked():  # someone on the way would pass it off as a part of what is encrypted
             raise _not_as_configured("the mail server spoke on before the encryption began")
-        loop, server = asyncio.get_running_loop(), self._server
-        with network_faults():
-            async with asyncio.timeout(self._step_limit().remaining()):
-                upgraded = await loop.start_tls(self._transport, self, server.tls_context, server_hostname=server.host)
-        if upgraded is None:
-            raise self._lost(_CLOSED)
-        self._transport = upgraded
+        self._encrypt()
 
-    async def _log_in(self) -> None:
-        offered = self._extensions.get("AUTH", "").split()
+    def _encrypt(self) -> None:
+        until = self._handover.begin("TLS", self._server.timeout_s)
+        try:
+            context, name = self._server.tls_context, self._server.host
+            wrapped = context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
+            self._speak_over(wrapped)
+            self._handover.use(wrapped)
+            wrapped.settimeout(max(until.remaining(), 0.001))
+            wrapped.do_handshake()
+        except OSError as error:
+            raise self._tls_fault(error) from error
+
+    def _log_in(self) -> None:
+        offered = self._smtp.esmtp_features.get("auth", "").upper().split()
         mechanism = next((name for name in _preferred(self._server.tls) if name in offered), None)
         if mechanism is None:
             detail = f"the mail server offers no login of {', '.join(_MECHANISMS)}"
             raise SubmitError(Reason.AUTH, detail, handed_over=False, retryable=False)
-        reply = await self._expect("AUTH", b"AUTH " + mechanism.encode(), wanted=(2, 3))
+        reply = self._expect("AUTH", self._smtp.docmd, "AUTH", mechanism, wanted=(2, 3))
         for response in _MECHANISMS[mechanism]:
             answer = response(self._server.username, self._server.password.reveal(), _challenge(reply))
-            reply = await self._expect("AUTH", base64.b64encode(answer.encode()), wanted=(2, 3))
+            reply = self._expect("AUTH", self._smtp.docmd, base64.b64encode(answer.encode()).decode(), wanted=(2, 3))
         if reply.code == _CONTINUE:
             raise RefusedError(reply)
 
-    async def _envelope(self, mail: Mail, *, eight_bit: bool) -> None:
-        parameters = b" BODY=8BITMIME" if eight_bit and mail.needs_8bit else b""
+    def _envelope(self, mail: Mail, *, eight_bit: bool) -> None:
+        parameters = " BODY=8BITMIME" if eight_bit and mail.needs_8bit else ""
         if mail.needs_smtputf8:
-            if "SMTPUTF8" not in self._extensions:
+            if not self._smtp.has_extn("smtputf8"):
                 raise _not_as_configured("the mail server takes no addresses outside ASCII (SMTPUTF8)")
-            parameters += b" SMTPUTF8"
-        await self._expect("MAIL", b"MAIL FROM:<" + mail.sender.encode() + b">" + parameters)
+            parameters += " SMTPUTF8"
+        self._expect("MAIL", self._smtp.docmd, "MAIL", f"FROM:<{mail.sender}>{parameters}")
+        self._in_transaction = True
         for address in mail.to:
-            await self._expect("RCPT", b"RCPT TO:<" + address.encode() + b">")
-        await self._expect("DATA", b"DATA", wanted=(3,))
+            self._expect("RCPT", self._smtp.docmd, "RCPT", f"TO:<{address}>")
+        self._expect("DATA", self._smtp.docmd, "DATA", wanted=(3,))
 
-    async def _reset(self) -> None:
-        """End the transaction: what was refused for one recipient goes to none."""
-        self.limit = self.limit.earlier(RESET_S)
+    def _hand_over(self, content: bytes) -> tuple[int, bytes]:
+        self._smtp.send(content)
+        return self._smtp.getreply()
+
+    def _reset(self) -> None:
+        """End the last transaction if a refusal left it open: what was refused for one recipient goes to none."""
+        if not self._in_transaction:
+            return
         try:
-            await self._expect("RSET", b"RSET")
-        except (RefusedError, SubmitError):
-            self.abort()
+            self._expect("RSET", self._smtp.docmd, "RSET", limit_s=RESET_S)
+        except (RefusedError, SubmitError) as error:
+            detail = "the mail server did not end the transaction before"
+            raise SubmitError(Reason.UNREACHABLE, detail, handed_over=False) from error
+        self._in_transaction = False
 
     # Words and answers.
 
-    async def _expect(self, step: str, line: bytes, wanted: Container[int] = (2,)) -> SmtpReply:
+    def _expect(
+        self, step: str, command: "_Command", *words: str, wanted: Container[int] = (2,), limit_s: float = float("inf")
+    ) -> SmtpReply:
         """An answer of a wanted hundred. Raises RefusedError for any other, SubmitError for none."""
-        reply = await self._ask(step, line)
+        reply = self._ask(step, command, *words, limit_s=limit_s)
         if reply.code // 100 not in wanted:
             raise RefusedError(reply)
         return reply
 
-    async def _ask(self, step: str, line: bytes) -> SmtpReply:
-        self._step = step
-        self._waiting = asyncio.get_running_loop().create_future()
-        if line:
-            self._transport.write(line + b"\r\n")
-        self._read()
+    def _ask(self, step: str, command: "_Command", *words: Any, limit_s: float = float("inf")) -> SmtpReply:
+        self._answers.expect(self._handover.begin(step, min(limit_s, self._server.timeout_s)))
         try:
-            async with asyncio.timeout(self._step_limit().remaining()):
-                return await self._waiting
-        except TimeoutError:
-            detail = f"the mail server did not answer in time ({step})"
-            raise SubmitError(Reason.TIMEOUT, detail, handed_over=self._content_left) from None
-        finally:
-            self._waiting = None
+            code, text = command(*words)
+        except (_EndlessError, smtplib.SMTPResponseException) as error:  # smtplib's own limit for a line
+            raise self._handover.lost("the mail server's answer has no end") from error
+        except OSError as error:
+            raise self._handover.lost() from error
+        if not 200 <= code < 600:
+            raise self._handover.lost("the other side does not speak SMTP")
+        return SmtpReply(code, text.decode(errors="replace"), step)
 
-    def _step_limit(self) -> Deadline:
-        return self.limit.earlier(self._server.timeout_s)
+    def _speak_over(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._answers = _Answers(connected)
+        self._smtp.sock, self._smtp.file = connected, self._answers
 
-    def _read(self) -> None:
-        """Take lines from what came, until the answer that is waited for is whole."""
-        while self._waiting is not None and not self._waiting.done() and (end := self._buffer.find(b"\n")) >= 0:
-            line = bytes(self._buffer[:end]).rstrip(b"\r")
-            del self._buffer[: end + 1]
-            if not _LINE.fullmatch(line):
-                self._fail("the other side does not speak SMTP")
-                return
-            self._lines.append(line[4:].decode(errors="replace"))
-            if line[3:4] != b"-":
-                self._waiting.set_result(SmtpReply(int(line[:3]), "\n".join(self._lines), self._step))
-                self._lines, self._octets = [], len(self._buffer)
-
-    def _fail(self, detail: str) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(self._lost(detail))
-        self._transport.abort()
-
-    def _lost(self, detail: str) -> SubmitError:
-        return SubmitError(Reason.UNREACHABLE, f"{detail} ({self._step})", handed_over=self._content_left)
+    def _tls_fault(self, error: OSError) -> SubmitError:
+        if not isinstance(error, ssl.SSLError) or isinstance(error, _HUNG_UP):
+            return self._handover.lost()
+        why = getattr(error, "verify_message", "") or str(error.reason or "no TLS").lower().replace("_", " ")
+        return _not_as_configured(f"TLS with the mail server failed: {why}")
 
 
-_CLOSED = "the mail server closed the connection"
+_Command = Callable[..., tuple[int, bytes]]
+_HUNG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _CONTINUE = 334  # RFC 4954, 4
 
 
@@ -271,13 +305,13 @@ def _challenge(reply: SmtpReply) -> bytes:
     raise RefusedError(reply)
 
 
-def _own_name(transport: asyncio.Transport) -> bytes:
+def _own_name(connected: socket.socket) -> str:
     """The name for EHLO: the machine's if it has a domain, else its address (RFC 5321, 4.1.4). Nothing is looked up."""
     name = socket.gethostname()
     if _HOST_NAME.fullmatch(name):
-        return name.encode()
-    address = transport.get_extra_info("sockname")[0].partition("%")[0]
-    return f"[IPv6:{address}]".encode() if ":" in address else f"[{address}]".encode()
+        return name
+    address = connected.getsockname()[0].partition("%")[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
@@ -287,58 +321,38 @@ def _not_as_configured(detail: str) -> SubmitError:
     return SubmitError(Reason.CONFIG, detail, handed_over=False, retryable=False)
 
 
-@contextmanager
-def network_faults() -> Iterator[None]:
-    """Turns what goes wrong while a connection is made into SubmitError: nothing has left."""
+def connect(server: Server, handover: Handover) -> Session:
+    """A session that is ready for a mail. Raises RefusedError and SubmitError."""
     try:
-        yield
-    except ssl.SSLError as error:
-        why = getattr(error, "verify_message", "") or str(error.reason or "no TLS").lower().replace("_", " ")
-        raise _not_as_configured(f"TLS with the mail server failed: {why}") from error
+        connected = _connected(server, handover)
+    except UnicodeError as error:
+        raise _not_as_configured("the host of the mail server is no name") from error
     except TimeoutError as error:
-        detail = "the mail server could not be reached in time"
-        raise SubmitError(Reason.UNREACHABLE, detail, handed_over=False) from error
+        raise handover.too_late() from error
     except OSError as error:
-        detail = f"the mail server cannot be reached: {error.strerror or type(error).__name__}"
-        raise SubmitError(Reason.UNREACHABLE, detail, handed_over=False) from error
-
-
-async def connect(server: Server, limit: Deadline, threads: Executor) -> Session:
-    """A session that is ready for a mail; `threads` look the name up. Raises RefusedError and SubmitError."""
-    until = limit.earlier(server.timeout_s)
-    loop = asyncio.get_running_loop()
-    tls = server.tls == "tls"
-    with network_faults():
-        async with asyncio.timeout(until.remaining()):
-            connected = await loop.run_in_executor(threads, _connected, server, until)
-            _, session = await loop.create_connection(
-                lambda: Session(server, limit),
-                sock=connected,
-                ssl=server.tls_context if tls else None,
-                server_hostname=server.host if tls else None,
-            )
+        raise handover.lost(f"the mail server cannot be reached: {error.strerror or type(error).__name__}") from error
+    session = Session(server, connected, handover)
     try:
-        await session.begin()
+        session.begin()
     except BaseException:
         session.abort()
         raise
     return session
 
 
-def _connected(server: Server, until: Deadline) -> socket.socket:
-    """A connected socket, each address with its share of the time. Blocks. Raises OSError."""
-    found = addresses.resolve(server.host, server.port)
+def _connected(server: Server, handover: Handover) -> socket.socket:
+    """A connected socket, each address with its share of the time. Raises OSError and SubmitError."""
+    until = handover.begin("", server.timeout_s)
+    found = addresses.resolve(server.host, server.port)  # raises UnicodeError for `a..b`
     for left, address in zip(range(len(found), 0, -1), found, strict=True):
         fresh = address.open()
         try:
+            handover.use(fresh)
             fresh.settimeout(addresses.share(until.remaining(), left))
             fresh.connect(address.sockaddr)
-            if until.passed:  # nobody waits for it any more
-                raise TimeoutError
-            fresh.setblocking(False)
-        except OSError:
+        except BaseException as error:
             fresh.close()
-            if left == 1:
+            if left == 1 or not isinstance(error, OSError):
                 raise
         else:
             return fresh
