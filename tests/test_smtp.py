@@ -320,6 +320,22 @@ def test_addresses_outside_ascii() -> None:
     run(main)
 
 
+def test_domains_outside_ascii_need_no_extension() -> None:
+    """A domain goes out in ASCII (IDNA), that of the sender too: any server takes it."""
+
+    async def main() -> None:
+        mailbox = Mailbox()
+        async with mail_server(mailbox, enable_SMTPUTF8=False) as port:
+            provider = made(at(port, **{"from": "sms@bücher.example"}), mail_to="gate@bücher.example")
+            assert (await send(provider)).kind is Kind.ACCEPTED
+            await provider.close()
+        assert mailbox.envelopes[0].mail_from == "sms@xn--bcher-kva.example"
+        assert mailbox.envelopes[0].rcpt_tos == ["gate@xn--bcher-kva.example"]
+        assert mailbox.contents[0].isascii()
+
+    run(main)
+
+
 # TLS and login
 
 

@@ -107,7 +107,7 @@ def _read(entry: Mapping[str, Any], username: str, password: Secret, bench: Benc
         host=entry["host"],
         port=entry.get("port", _usual_port(tls, username)),
         tls=tls,
-        sender=entry["from"],
+        sender=read_address(entry["from"]) or entry["from"],
         verify=entry.get("verify", True),
         ca_file=bench.path(entry["ca_file"]) if "ca_file" in entry else None,
         username=username,
