@@ -133,6 +133,23 @@ def test_over_time_the_whole_group_ends(folder: Folder, settings: dict[str, str]
     asyncio.run(main())
 
 
+def test_a_close_sees_to_the_end_of_what_was_over_time(folder: Folder) -> None:
+    """When a gateway is closed none of its processes is left that is being ended: the daemon may stop right after."""
+    write(folder, '#!/bin/sh\ntrap "" TERM\nsleep 60 &\necho $$ $! > "$0.tmp"\nmv "$0.tmp" "$0.pids"\nwait\nsleep 60\n')
+
+    async def main() -> None:
+        provider = made(folder, timeout="1s")
+        with pytest.raises(SubmitError):
+            await send(provider)
+        await provider.close()
+        assert provider.status() == {"running": 0}
+        leader, child = map(int, (folder / "send.sh.pids").read_text().split())
+        assert reaped(leader)
+        await until(lambda: not alive(child))  # killed; init has yet to reap it
+
+    asyncio.run(main())
+
+
 def test_a_polite_script_may_clean_up(folder: Folder) -> None:
     """A script over time gets SIGTERM first, and a moment for its own end."""
     write(folder, '#!/bin/sh\ntrap "touch $0.cleaned; exit 0" TERM\nsleep 60 &\nwait\n')

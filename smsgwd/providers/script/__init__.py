@@ -16,7 +16,7 @@ from smsgwd.errors import MessageError, Severity, SubmitError
 from smsgwd.message import Message
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.providers._base import Bench, Path_, Prepared, Provider
-from smsgwd.providers.script.process import Output, end_of, start
+from smsgwd.providers.script.process import GRACE_S, Output, end_of, start
 from smsgwd.providers.script.program import Program
 from smsgwd.templates import Template
 from smsgwd.units import Deadline, parse_duration
@@ -133,8 +133,10 @@ class ScriptProvider(Provider[Call, ScriptReply]):
         return {"running": len(self._running)}
 
     async def close(self) -> None:
-        """Scripts in the background go on and are watched to their end."""
+        """Scripts in the background go on; of the others those that were over time are seen to their end."""
         self._starters.shutdown(wait=False)
+        if self._running and not self._rules.background:
+            await asyncio.wait(self._running, timeout=2 * GRACE_S)
 
     async def _turn(self, deadline: Deadline) -> None:
         try:
