@@ -17,6 +17,8 @@ VERBS = {
     "serve": "run the daemon",
     "send": "send one message through the daemon",
     "check": "find what is wrong with a configuration",
+    "explain": "say what a finding means and what mends it",
+    "test": "run the tests inside gateway files",
     "render": "show exactly what would be sent",
     "count": "count the segments of a text",
     "status": "show how the daemon and its gateways stand",

@@ -3,7 +3,6 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from pathlib import Path
 
 from smsgwd.cli import options, terminal
 
@@ -44,9 +43,7 @@ def run(args: Namespace) -> int:
     from smsgwd.cli import findings  # noqa: PLC0415 - what compiles files takes 0.3 s to import: not for --help
     from smsgwd.cli.reading import check  # noqa: PLC0415 - as above
 
-    if args.paths and args.config is not None and not args.config.is_dir():
-        raise terminal.Failure(f"--config {args.config}: there is no such folder")
-    reading, files = check(args.paths, _config_of(args), resolve=args.secrets)
+    reading, files = check(args.paths, options.config_for_paths(args), resolve=args.secrets)
     counts = Counter(str(problem.severity) for problem in reading.found)
     if args.format == "json":
         terminal.say(findings.as_json(reading.found, files).removesuffix("\n"))
@@ -55,14 +52,6 @@ def run(args: Namespace) -> int:
         print(text, end="")  # not said: it is printable already, but for its own colours
         terminal.note(_summary(files, counts["error"], counts["warning"]))
     return 1 if counts["error"] or (args.strict and counts["warning"]) else 0
-
-
-def _config_of(args: Namespace) -> Path:
-    """The configuration directory: of one whole configuration it is that one itself, unless --config was given."""
-    if args.config is None and len(args.paths) == 1 and (args.paths[0] / "gateways.d").is_dir():
-        path: Path = args.paths[0]
-        return path
-    return options.config_of(args)
 
 
 def _summary(files: int, errors: int, warnings: int) -> str:

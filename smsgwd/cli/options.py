@@ -32,6 +32,19 @@ def config_of(args: Namespace) -> Path:
     return args.config or Path(os.environ.get("SMSGWD_CONFIG") or DEFAULT_CONFIG)
 
 
+def config_for_paths(args: Namespace) -> Path:
+    """The configuration directory, for a verb with `add_config` and `paths`: of one whole configuration itself.
+
+    Raises Failure for a --config that is no folder.
+    """
+    paths: list[Path] = args.paths
+    if paths and args.config is not None and not args.config.is_dir():
+        raise Failure(f"--config {args.config}: there is no such folder")
+    if args.config is None and len(paths) == 1 and (paths[0] / "gateways.d").is_dir():
+        return paths[0]
+    return config_of(args)
+
+
 def add_socket(parser: ArgumentParser) -> None:
     """`--socket PATH`, and `--config`, because smsgwd.yaml may say where the socket is."""
     parser.add_argument(

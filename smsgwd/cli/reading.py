@@ -69,6 +69,15 @@ def _compiled(name: str, source: Source, site: Site, *, resolve: bool) -> tuple[
 
 def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Reading, int]:
     """Compile what these paths name, or the configuration directory; also tells how many files were looked at."""
+    reading, seen, _ = compiled(paths, config, resolve=resolve)
+    return reading, len({file.file for file in (*seen.sites, *seen.gateways)} | {fault.file for fault in seen.problems})
+
+
+def compiled(paths: Sequence[Path], config: Path, *, resolve: bool = False) -> tuple[Reading, Look, Registry]:
+    """What these paths name, or the configuration directory, compiled: the findings, the files, the gateways.
+
+    Among the gateways are those beside them, where a failover may refer to them.
+    """
     beside = look(config)
     seen = read_paths(paths) if paths else beside
     reading = Reading(config, resolve)
@@ -76,9 +85,9 @@ def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Readin
         reading.config = _site_beside(beside, resolve=resolve)
     for file in seen.sites:
         reading.read_site(file)
-    reading.registry([reading.read_gateway(file) for file in seen.gateways], beside.gateways)
+    registry = reading.registry([reading.read_gateway(file) for file in seen.gateways], beside.gateways)
     reading.problems += seen.problems
-    return reading, len({file.file for file in (*seen.sites, *seen.gateways)} | {fault.file for fault in seen.problems})
+    return reading, seen, registry
 
 
 def _site_beside(beside: Look, *, resolve: bool) -> SiteConfig | None:
