@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import built, message
+from drafting import built, message
 from fake_modem import SILENCE, FakeModem
 
 from smsgwd import segments

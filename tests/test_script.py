@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import built, message
+from drafting import built, message
 from patience import until
 
 from smsgwd.errors import MessageError, Problem, Severity, SubmitError

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import built, message
+from drafting import built, message
 
 from smsgwd.compile import Draft
 from smsgwd.errors import MessageError

@@ -14,8 +14,8 @@ from typing import Any
 import fake_smtp
 import pytest
 import trustme
-from bench import built, message
-from fake_smtp import CLOSE, DRIP, SILENCE, Mailbox, Scripted, mail_server
+from drafting import built, message
+from fake_smtp import CLOSE, CUT, DRIP, SILENCE, TRICKLE, Mailbox, Scripted, mail_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -447,6 +447,21 @@ def test_a_refused_login(name: str) -> None:
     run(main)
 
 
+def test_a_wrong_password_is_tried_once() -> None:
+    """However many ways to log in a server offers, a refused password is not offered again: accounts get locked."""
+
+    async def main() -> None:
+        server = Scripted({"EHLO": "250-fake\r\n250 AUTH LOGIN PLAIN", "AUTH": ["334 ", "334 "], "C21Z": "334 "})
+        server.answers["CZNJCMV0IMO8"] = "535 5.7.8 no"
+        async with server.serve():
+            provider = made(at(server.port, **LOGIN))
+            assert (await send(provider)).reason is Reason.AUTH
+            await provider.close()
+        assert [line.split()[0] for said in server.commands for line in said].count("AUTH") == 1
+
+    run(main)
+
+
 def test_no_common_login() -> None:
     """A server that offers no login that we know is unsent/auth, and gets no password."""
 
@@ -570,11 +585,15 @@ LOST: dict[str, tuple[dict[str, str | list[str]], Reason, bool]] = {
     "garbage at RCPT": ({"RCPT": "ok"}, Reason.UNREACHABLE, False),
     "silent at the door": ({"greeting": SILENCE}, Reason.TIMEOUT, False),
     "silent at RCPT": ({"RCPT": SILENCE}, Reason.TIMEOUT, False),
+    "cut off at MAIL": ({"MAIL": CUT}, Reason.UNREACHABLE, False),
     "drips at EHLO": ({"EHLO": DRIP}, Reason.TIMEOUT, False),
+    "trickles at the door": ({"greeting": TRICKLE}, Reason.TIMEOUT, False),
     "closed after the content": ({"content": CLOSE}, Reason.UNREACHABLE, True),
     "garbage after the content": ({"content": "thanks"}, Reason.UNREACHABLE, True),
     "silent after the content": ({"content": SILENCE}, Reason.TIMEOUT, True),
+    "cut off after the content": ({"content": CUT}, Reason.UNREACHABLE, True),
     "drips after the content": ({"content": DRIP}, Reason.TIMEOUT, True),
+    "trickles after the content": ({"content": TRICKLE}, Reason.TIMEOUT, True),
 }
 
 
@@ -600,11 +619,12 @@ def test_no_answer(name: str, limit: str) -> None:
     run(main)
 
 
-def test_an_answer_without_end() -> None:
+@pytest.mark.parametrize("answer", ["250-" + "x" * 70_000, "\r\n".join(["250-x"] * 12_000)], ids=["line", "lines"])
+def test_an_answer_without_end(answer: str) -> None:
     """A server that sends without end is cut off after 64 KiB."""
 
     async def main() -> None:
-        server = Scripted({"EHLO": "250-" + "x" * 70_000})
+        server = Scripted({"EHLO": answer})
         async with server.serve():
             provider = made(at(server.port))
             with pytest.raises(SubmitError) as caught:
@@ -617,7 +637,7 @@ def test_an_answer_without_end() -> None:
 
 
 def test_nobody_there(unused_port: int) -> None:
-    """A refused connection and a name that does not exist are unsent/unreachable."""
+    """A refused connection and a name that does not exist are unsent/unreachable; what cannot be a name, config."""
 
     async def main() -> None:
         for server in (at(unused_port), at(25, host="mail.invalid")):
@@ -630,6 +650,11 @@ def test_nobody_there(unused_port: int) -> None:
                 False,
                 True,
             )
+        provider = made(at(25, host="mail..example"))
+        with pytest.raises(SubmitError) as caught:
+            await send(provider)
+        await provider.close()
+        assert (caught.value.reason, caught.value.handed_over, caught.value.retryable) == (Reason.CONFIG, False, False)
 
     run(main)
 
@@ -674,6 +699,22 @@ def test_one_refused_recipient_refuses_the_mail(refused: str, refusal: str) -> N
             assert (await send(provider)).kind is Kind.ACCEPTED
             await provider.close()
         assert mailbox.envelopes[0].rcpt_tos == [f"{PHONE}@a.example", "desk@b.example"]
+
+    run(main)
+
+
+def test_a_transaction_that_does_not_end_costs_nobody_a_mail() -> None:
+    """A session whose refused mail cannot be taken back is replaced, before the next mail is handed over."""
+
+    async def main() -> None:
+        server = Scripted({"RCPT": ["550 5.1.1 no"], "RSET": "500 what"})
+        async with server.serve():
+            provider = made(at(server.port))
+            assert (await send(provider)).kind is Kind.REJECTED
+            assert (await send(provider)).kind is Kind.ACCEPTED
+            await provider.close()
+        assert [said[-1] for said in server.commands] == ["RSET", "QUIT"]
+        assert len(server.contents) == 1
 
     run(main)
 

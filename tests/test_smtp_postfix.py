@@ -11,7 +11,7 @@ from pathlib import Path
 import postfix
 import pytest
 import trustme
-from bench import message
+from drafting import message
 from patience import wait_until
 from postfix import Postfix, listens
 from test_smtp import at, body_of, made, subject_of
