@@ -144,8 +144,8 @@ def enabled(name: str, server: RawServer, directory: Path) -> str:
     url = urlsplit(MANUALS[name].url)
     source = (EXAMPLES / f"{name}.yaml").read_text()
     origin = f"{url.scheme}://{url.netloc}/"
-    assert source.count(origin) == 1
-    source = source.replace(origin, server.endpoint().origin + "/").replace("/run/secrets/", f"{directory}/")
+    assert origin in source
+    source = source.replace(origin, server.endpoint().origin + "/", 1).replace("/run/secrets/", f"{directory}/")
     return source.replace("enabled: false", "enabled: true")
 
 
