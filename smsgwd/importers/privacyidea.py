@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -10,7 +10,7 @@ from typing import Any
 
 from smsgwd.compile import compile_gateway, compile_site
 from smsgwd.dump import dump
-from smsgwd.errors import Severity, has_errors
+from smsgwd.errors import Problem, Severity
 from smsgwd.files import NAME
 from smsgwd.importers.files import File
 from smsgwd.importers.source import Found
@@ -137,7 +137,7 @@ def _write_site(done: Imported, servers: _Servers, *, scripts: bool, within: Pat
     done.files.append(File(PurePosixPath(SITE_FILE), text))
     done.files += _secret_files(_SERVER_SECRETS, sheet.secrets)
     config, problems = compile_site(load(text.encode(), SITE_FILE), within, resolve=False)
-    done.remarks += [Remark(SITE_FILE, problem.message) for problem in problems]
+    done.remarks += [Remark(SITE_FILE, problem.message) for problem in _errors(problems)]
     return config.site if config else Site(within)
 
 
@@ -158,11 +158,9 @@ def _write_gateway(done: Imported, gateway: _Gateway, site: Site) -> None:
         remarks.insert(0, f"it is called {gateway.name} here")
     data = gateway.mapped.data
     faults = [] if data is None else _faults(gateway.name, data, site)
-    if faults and faults[0].startswith("not imported"):
-        data = None
     remarks += faults
     done.remarks += [Remark(gateway.given, remark) for remark in remarks]
-    if data is None:
+    if data is None or faults:
         return
     origin = f"Imported from privacyIDEA: {gateway.given!r} ({gateway.kind})."
     text = dump(data, [origin, *map(_as_comment, remarks)])
@@ -171,12 +169,16 @@ def _write_gateway(done: Imported, gateway: _Gateway, site: Site) -> None:
 
 
 def _faults(name: str, data: Mapping[str, Any], site: Site) -> list[str]:
-    """What `smsgwd check` would find; with an error the file is not written, because it could not send."""
+    """The errors that `smsgwd check` would find: with one the file could not send, so it is not written.
+
+    Warnings are not told here: they are as good or bad in privacyIDEA, and `check` tells them.
+    """
     _, problems = compile_gateway(name, load(dump(data).encode(), f"{name}.yaml"), site, resolve=False)
-    if not has_errors(problems):
-        return [problem.message for problem in problems]
-    errors = [f"{problem.pointer}: {problem.message}" for problem in problems if problem.severity is Severity.ERROR]
-    return [f"not imported: {error}" for error in errors]
+    return [f"not imported: {problem.pointer}: {problem.message}" for problem in _errors(problems)]
+
+
+def _errors(problems: Iterable[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.severity is Severity.ERROR]
 
 
 def _as_comment(remark: str) -> str:

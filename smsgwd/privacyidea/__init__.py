@@ -5,6 +5,7 @@ tags        its single-brace tags, and templates
 values      what its HTTP class reads in an option
 sheet       a gateway file on its way: secrets, remarks
 http, smtp, others, number    what each class means, and REGEXP
+back        a gateway file as a definition
 old         the dictionaries from before there were definitions
 
 What privacyIDEA sends for its definitions was seen by running it (state of August 2026).
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from smsgwd.privacyidea import http, number, old, others, smtp, values
+from smsgwd.privacyidea.back import Shown, to_definition
 from smsgwd.privacyidea.definition import (
     CENSORED,
     FIREBASE,
@@ -43,8 +45,10 @@ __all__ = [
     "Definition",
     "Mapped",
     "ServerRef",
+    "Shown",
     "SmtpServer",
     "secrets_folder",
+    "to_definition",
     "to_gateway",
     "to_gateway_from_old",
 ]

@@ -137,9 +137,10 @@ def _carried(sheet: Sheet, method: str, request: Request) -> dict[str, Any]:
     """`query`, `form` or `json`."""
     if method == "POST" and request.options.get("SEND_DATA_AS_JSON") == "yes":
         return {"json": {key: _json(sheet, key, value, secret=False) for key, value in request.fields.items()}}
-    sent = {key: _parameter(sheet, key, value) for key, value in request.fields.items()}
-    kind = "form" if method == "POST" else "query"
-    return {kind: present(sent)} if sent else {}
+    sent = present({key: _parameter(sheet, key, value) for key, value in request.fields.items()})
+    if method == "GET":
+        return {"query": sent} if sent else {}
+    return {"form": sent} if request.fields else {}  # a form that comes to nothing is one by its Content-Type
 
 
 def _parameter(sheet: Sheet, key: str, value: Any) -> str | list[str] | None:

@@ -5,7 +5,7 @@ be read (as JSON, say) without the tag being taken for anything else.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 PHONE, MESSAGE = "\ufdd0", "\ufdd1"  # noncharacters (Unicode, 23.7): no text that is sent holds them
 _NAMES = {PHONE: "phone", MESSAGE: "message"}
@@ -15,7 +15,8 @@ _MARK = re.compile(f"([{PHONE}{MESSAGE}])")
 # come to stand before a tag.
 _BRACE = re.compile(r"\{(?=[{%#]|\Z| ?(?:message|otp|phone|reference|sender|secrets\.\w+) ?\})")
 _ESCAPED = "{{ '{' }}"
-_EXPRESSION = re.compile(r"\{\{ (?:'\{'|(phone|message|otp)|secrets\.(\w+)) \}\}")
+_EXPRESSION = re.compile(r"""\{\{\s*(?:'\{'|"\{"|(phone|message|otp)|secrets\.(\w+))\s*\}\}""")
+_SECRET = re.compile(r"\{\{[^}]*\bsecrets\.")
 
 
 def mark(text: str, phone: str = "{phone}", otp: str = "{otp}") -> str:
@@ -58,7 +59,12 @@ def template(text: str) -> str:
     return ended("".join(map(tag, pieces(text))))
 
 
-def marked(template: str, secrets: dict[str, str]) -> str | None:
+def has_secret(template: str) -> bool:
+    """Whether a secret stands in the template."""
+    return _SECRET.search(template) is not None
+
+
+def marked(template: str, secrets: Mapping[str, str]) -> str | None:
     """The marked text of a template, its secrets filled in; None for one that says more than privacyIDEA's tags can.
 
     Raises KeyError for a secret that is not among them.
@@ -70,7 +76,7 @@ def marked(template: str, secrets: dict[str, str]) -> str | None:
     return _EXPRESSION.sub(lambda found: _meant(found, secrets), text)
 
 
-def _meant(found: re.Match[str], secrets: dict[str, str]) -> str:
+def _meant(found: re.Match[str], secrets: Mapping[str, str]) -> str:
     if found[1]:
         return PHONE if found[1] == "phone" else MESSAGE
     return secrets[found[2]] if found[2] else "{"
