@@ -37,7 +37,7 @@ _KEYWORDS |= {"true", "True", "false", "False", "none", "None"}
 _OF_MESSAGES = frozenset({"message", "otp", "phone", "reference", "sender", "vars"})
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
-_USER_AND_PASSWORD = re.compile(r"[^:@]*:(.+)@", re.DOTALL)
+_USER_AND_PASSWORD = re.compile(r"[^:]*:(.+)@", re.DOTALL)  # the user may be a mail address
 _PARAMETER = re.compile(r"[?&;]([^=&;#]*)=([^&;#]+)")
 _XML_ELEMENT = re.compile(r"<([^\s<>/!?]+)(?:\s[^<>]*)?>\s*([^<\s][^<]*)</")
 _XML_ATTRIBUTE = re.compile(r"\s([^\s<>=\"']+)\s*=\s*(?:\"([^\"<]+)\"|'([^'<]+)')")
@@ -210,14 +210,23 @@ def _problem(source: Source, path: Path, name: str = "", offset: int | None = No
 
 
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]*)[\"']?\s*[:=]\s*[\"']?(?=[^\s\"'{])")
-_USER_INFO = re.compile(r"://(?=[^/\s@]*:[^/\s@]*@)")
+_USER_INFO = re.compile(r"://([^/\s]*)@")
 
 
 def shown(line: str) -> str:
     """A line of a file, fit for an excerpt: cut where a credential may stand, whether the file can be read or not."""
-    if "{{" in line:
-        return line
-    names = (found for found in _ASSIGNMENT.finditer(line) if found[1] != "credential")  # a key of references
+    begin = 0
+    for field in line.split(","):  # what has a template is told by its own finding
+        cut = None if "{{" in field else _cut(field)
+        if cut is not None:
+            return line[: begin + cut] + "***"
+        begin += len(field) + 1
+    return line
+
+
+def _cut(text: str) -> int | None:
+    """Where the first credential may begin."""
+    names = (found for found in _ASSIGNMENT.finditer(text) if found[1] != "credential")  # a key of references
     cuts = [found.end() for found in names if is_credential(found[1])]
-    cuts += [found.end() for found in _USER_INFO.finditer(line)]
-    return line[: min(cuts)] + "***" if cuts else line
+    cuts += [found.start(1) for found in _USER_INFO.finditer(text) if ":" in found[1]]
+    return min(cuts, default=None)

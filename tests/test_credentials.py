@@ -81,6 +81,7 @@ BAD = {
     "  form: {apiKey: hunter2}": "/settings/form/apiKey",
     "  json: {a: [{pwd: 123456}]}": "/settings/json/a/0/pwd",
     "  json: {a: https://u:hunter2@127.0.0.1/}": "/settings/json/a",
+    "  json: {b: 'https://me@example.com:hunter2@127.0.0.1/'}": "/settings/json/b",
     "  proxy: {http: 'http://u:hunter2@p:1'}": "/settings/proxy/http",
     "  proxy: {http: 'http://{{ secrets.u }}:hunter2@p:1'}": "/settings/proxy/http",
     "  xml: '<a><password>hunter2</password></a>'": "/settings/xml",
@@ -147,6 +148,23 @@ def test_no_template_is_too_odd(text: str) -> None:
     """Whatever is written between braces, an answer comes."""
     assert is_literal(text) in {True, False}
     assert isinstance(shown(text), str)
+
+
+SHOWN = {
+    "query: {password: '{{ secrets.a }}', password: hunter2}": "query: {password: '{{ secrets.a }}', password: ***",
+    "proxy: {http: 'http://{{ secrets.u }}@p', https: 'http://a@b:hunter2@p'}": (
+        "proxy: {http: 'http://{{ secrets.u }}@p', https: 'http://***"
+    ),
+    "auth: {password: hunter2, username: '{{ secrets.nme }}'}": "auth: {password: ***",
+    "Authorization: Bearer {{ secrets.nme }}": "Authorization: Bearer {{ secrets.nme }}",
+    "url: 'http://127.0.0.1:80/a@b'": "url: 'http://127.0.0.1:80/a@b'",
+}
+
+
+@pytest.mark.parametrize(("line", "excerpt"), SHOWN.items())
+def test_an_excerpt_is_cut_where_a_credential_may_stand(line: str, excerpt: str) -> None:
+    """Also beside a template, which is shown, because a finding may point into it."""
+    assert shown(line) == excerpt
 
 
 HOSTILE = ["{{", "{#", "<a", " a=", "?a=", "://:@", "{{ x }}", "<a b='", "'\\", "a", "&a="]
