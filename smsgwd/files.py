@@ -276,7 +276,7 @@ def _expanded(path: Path) -> list[Path]:
     if not path.is_dir():
         path.lstat()
         return [path]
-    names = [entry for entry in sorted(path.iterdir()) if _is_yaml(entry.name)]
+    names = [path / name for name in sorted(_yaml_in(path))]
     inner = path / GATEWAYS
     if path.name == GATEWAYS or not inner.is_dir():
         return names
@@ -287,9 +287,24 @@ def _is_yaml(name: str) -> bool:
     return name.endswith(_SUFFIXES) and not name.startswith(".")
 
 
-def _yaml_in(folder: int) -> list[str]:
+def _yaml_in(folder: int | Path) -> list[str]:
+    """The YAML files of a folder by name, sub-folders left out, whatever they are called.
+
+    Only one in the place of smsgwd.yaml is kept, to be told: so does a container show a file that is not mounted.
+    """
     with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if _is_yaml(entry.name)]
+        return [
+            entry.name
+            for entry in entries
+            if _is_yaml(entry.name) and (Path(entry.name).stem == SITE or _is_file(entry))
+        ]
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return not entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return True
 
 
 def _is_site(path: Path) -> bool:

@@ -50,7 +50,7 @@ def test_reads_all_of_it(directory: Path) -> None:
 
 def test_names_paths_as_they_were_given(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In `--config .` a finding says `gateways.d/x.yaml`, without `./`."""
-    (directory / "gateways.d" / "x.yaml").mkdir()
+    os.mkfifo(directory / "gateways.d" / "x.yaml")
     monkeypatch.chdir(directory)
     assert [problem.file for problem in look(Path()).problems] == ["gateways.d/x.yaml"]
     assert [problem.file for problem in look(Path("../etc")).problems] == ["../etc/gateways.d/x.yaml"]
@@ -65,24 +65,28 @@ def test_names_paths_as_they_were_given(directory: Path, monkeypatch: pytest.Mon
 def test_ignores_what_is_none_of_it(directory: Path, name: str) -> None:
     """Hidden files, files that are no YAML and sub-folders are passed over without a word."""
     write(directory, name)
-    (directory / "gateways.d" / "folder").mkdir()
+    for folder in ("folder", "folder.yaml", "my folder.yml", "good.yml"):
+        (directory / "gateways.d" / folder).mkdir()
+    (directory / "gateways.d" / "link.yaml").symlink_to("folder")
     assert look(directory) == Look(directory)
+    assert read_paths([directory]) == Look()
+    write(directory, "good.yaml")
+    assert names(look(directory)) == ["good"]
 
 
 @pytest.mark.parametrize(
     ("make", "code"),
     [
         (os.mkfifo, "not-a-file"),
-        (Path.mkdir, "not-a-file"),
         (lambda path: path.symlink_to("/dev/zero"), "not-a-file"),
         (lambda path: path.symlink_to("/dev/stdin"), "not-a-file"),
         (lambda path: path.symlink_to("nowhere"), "dangling-link"),
         (lambda path: path.symlink_to(path), "dangling-link"),
     ],
-    ids=["fifo", "folder", "device", "pipe", "nowhere", "circle"],
+    ids=["fifo", "device", "pipe", "nowhere", "circle"],
 )
 def test_odd_files_are_findings(directory: Path, make: Callable[[Path], None], code: str) -> None:
-    """A FIFO, a folder, a device, a dangling link: told, never opened, and the others are read."""
+    """A FIFO, a device, a dangling link: told, never opened, and the others are read."""
     make(directory / "gateways.d" / "odd.yaml")
     write(directory, "good.yaml")
     found = look(directory)
