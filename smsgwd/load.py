@@ -220,17 +220,21 @@ def _offset_in_block(text: str, node: Scalar, offset: int) -> int:
     value_starts = [0, *(found.end() for found in _VALUE_BREAK.finditer(node.text))]
     index = min(bisect_right(value_starts, offset) - 1, len(starts) - 1)
     indent = _block_indent(text, node.text, starts, value_starts)
-    line_end = _YAML_BREAK.search(text, starts[index])
-    last = line_end.start() if line_end else len(text)
-    return min(starts[index] + indent + offset - value_starts[index], last)
+    return min(starts[index] + indent + offset - value_starts[index], _line_end(_YAML_BREAK, text, starts[index]))
 
 
 def _block_indent(text: str, value: str, starts: list[int], value_starts: list[int]) -> int:
+    """By how much its lines are longer than those of the value; an empty one does not tell."""
     for start, value_start in zip(starts, value_starts, strict=False):
-        line = _VALUE_BREAK.split(value[value_start : value_start + 4096], maxsplit=1)[0]
-        if line.strip(" "):
-            return text.index(line, start) - start
+        length = _line_end(_VALUE_BREAK, value, value_start) - value_start
+        if length:
+            return _line_end(_YAML_BREAK, text, start) - start - length
     return 0
+
+
+def _line_end(line_break: re.Pattern[str], text: str, start: int) -> int:
+    found = line_break.search(text, start)
+    return found.start() if found else len(text)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

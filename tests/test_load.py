@@ -120,6 +120,7 @@ LOCATED = [
     ("a: |\n  xy\n  z\n", 3, "z"),
     ("a: |\n\n\n    xy\n      z\n", 7, "z"),
     ("a: |2-\n    x\n   z", 5, "z"),
+    ("a: |1\n\n  \nb: c\n", 1, " "),
     ("a:\n  - |+\n    é\n\n    z\n\n", 3, "z"),
     ("a: |\r\n  xy\r\n  z\r\n", 3, "z"),
     ("a: | # why\n  xy\n  z", 3, "z"),
