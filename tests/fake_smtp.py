@@ -11,7 +11,12 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 CLOSE = "close"  # instead of an answer: the connection ends
 SILENCE = "silence"  # no answer at all
-DRIP = "drip"  # an answer that begins, and goes on for ever
+CUT = "cut"  # half a line, then the connection ends
+DRIP = "drip"  # an answer that begins, and goes on for ever, line by line
+TRICKLE = "trickle"  # the same, octet by octet: no line ever ends
+
+_ENDLESS = {DRIP: b"250-x\r\n", TRICKLE: b"2"}
+_HALF_A_LINE = b"250 2.0.0 Ok: que"
 
 POSITIVE = {
     "greeting": "220 fake ready",
@@ -96,7 +101,7 @@ class Scripted:
         self.commands.append(said)
         with suppress(ConnectionError):
             answer = await self._answer("greeting", writer)
-            while answer != CLOSE and (line := await reader.readline()):
+            while answer not in {CLOSE, CUT} and (line := await reader.readline()):
                 said.append(line.decode().rstrip("\r\n"))
                 verb = line.decode().split()[0].upper()
                 answer = await self._answer(verb, writer)
@@ -109,10 +114,10 @@ class Scripted:
         answer = self.answers.get(step, [])
         if isinstance(answer, list):
             answer = answer.pop(0) if answer else POSITIVE.get(step, "250 2.1.0 fine")
-        while answer == DRIP:
-            writer.write(b"250-x\r\n")
+        while answer in _ENDLESS:
+            writer.write(_ENDLESS[answer])
             await writer.drain()
             await asyncio.sleep(0.02)
         if answer not in {CLOSE, SILENCE}:
-            writer.write(answer.encode() + b"\r\n")
+            writer.write(_HALF_A_LINE if answer == CUT else answer.encode() + b"\r\n")
         return answer
