@@ -21,8 +21,8 @@ def described(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
 
 
-def test_the_page_is_fresh() -> None:
-    """docs/providers.md is what the schemas and the examples say."""
+def test_the_pages_are_fresh() -> None:
+    """docs/providers.md and docs/configuration.md are what the schemas and the examples say."""
     done = described(CHECKOUT, "--check")
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
@@ -34,6 +34,14 @@ def test_each_key_has_its_row(name: str) -> None:
     schema = json.loads((CHECKOUT / "schemas" / f"{name}.schema.json").read_text("utf-8"))
     assert [key for key in schema["properties"] if f"\n| `{key}` | " not in section] == []
     assert f"\nprovider: {name}\n" in section
+
+
+@pytest.mark.parametrize("name", ["gateway", "smsgwd"])
+def test_each_key_of_a_file_has_its_row(name: str) -> None:
+    """Every key of gateway files and of smsgwd.yaml stands in docs/configuration.md."""
+    page = (CHECKOUT / "docs" / "configuration.md").read_text("utf-8")
+    schema = json.loads((CHECKOUT / "schemas" / f"{name}.schema.json").read_text("utf-8"))
+    assert [key for key in schema["properties"] if f"\n| `{key}` | " not in page] == []
 
 
 def test_a_stale_page_is_told_and_mended(tmp_path: Path) -> None:

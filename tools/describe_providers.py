@@ -1,7 +1,7 @@
-"""Writes docs/providers.md from schemas/ and gateways.d/: what each provider is for, its keys, an example.
+"""Writes docs/providers.md and docs/configuration.md from schemas/ and gateways.d/: every key of every file.
 
 python tools/describe_providers.py            # write
-python tools/describe_providers.py --check    # exit 1 when it is stale
+python tools/describe_providers.py --check    # exit 1 when one is stale
 """
 
 import argparse
@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from smsgwd.templates.filters import NAMES
+
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "providers.md"
+PROVIDERS = ROOT / "docs" / "providers.md"
+CONFIGURATION = ROOT / "docs" / "configuration.md"
 NOT_PROVIDERS = ("gateway", "smsgwd", "token")
 
 Json = dict[str, Any]
@@ -27,8 +30,36 @@ them all; `a.b` is the key `b` inside of `a`, `a[].b` that of each item of the l
 `schemas/gateway.schema.json` completes them, `smsgwd check` finds what is wrong with them, and `smsgwd render` shows
 what would be sent.
 
-A *template* is a text that may hold `{{ phone }}`, `{{ message }}`, `{{ sender }}`, `{{ reference }}`,
-`{{ vars.NAME }}` and `{{ secrets.NAME }}`. A *duration* is a whole number and a unit: `500ms`, `3s`, `2m` or `1h`.
+What a *template* may hold, and what all gateways have in common, stands in [configuration.md](configuration.md).
+A *duration* is a whole number and a unit: `500ms`, `3s`, `2m` or `1h`.
+"""
+FILES = """\
+<!-- Written by tools/describe_providers.py from schemas/: do not edit. -->
+# The configuration directory
+
+    gateways.d/NAME.yaml   one gateway per file; the file's name is the gateway's
+    smsgwd.yaml            optional: everything that is not one gateway
+
+`smsgwd --config DIR`, or `$SMSGWD_CONFIG`, names the directory; without either it is `/etc/smsgwd`. Paths in the files
+count from it. In the tables `a.b` is the key `b` inside of `a`, `a[].b` that of each item of the list `a`, and `NAME`
+stands for names of your own. A *duration* is a whole number and a unit: `500ms`, `3s`, `2m` or `1h`.
+
+## Templates
+
+Texts in `settings` are templates in Jinja's syntax. They may hold
+
+- `{{ phone }}` (formatted by the rules of `phone`), `{{ message }}` and its other name `{{ otp }}` (the text that is
+  sent), `{{ sender }}`, `{{ reference }}`,
+- `{{ vars.NAME }}`: a variable that some template of the file declares; empty when the caller sent a text,
+- `{{ secrets.NAME }}`: a secret of the file; it stands bare, text around it is allowed,
+- filters: `{{ phone | digits }}`; there are FILTERS,
+- `{% if vars.NAME == "x" %}...{% elif ... %}...{% else %}...{% endif %}` and `{{ a if b else c }}`, with `==`, `!=`,
+  `in`, `not in`, `and`, `or`, `not`; `~` joins two texts.
+
+There is nothing else: no loop, no call, no arithmetic. The provider serialises what a template yields, so no character
+of a message can change the structure of a request. The texts of `templates` see their own `vars` alone (and `otp`, in
+messages for one-time passwords).
+
 """
 KEYS = """\
 | key | what it may be | default | what it is |
@@ -41,25 +72,44 @@ ONE = {
     "object": "mapping",
     "array": "list",
 }
-MANY = {"string": "texts", "integer": "numbers", "object": "mappings"}
+MANY = {
+    "string": "texts",
+    "integer": "numbers",
+    "number": "numbers",
+    "boolean": "booleans",
+    "object": "mappings",
+    "array": "lists",
+}
 
 
 def main() -> int:
-    """Write the page, or say that it is stale."""
-    parser = argparse.ArgumentParser(description="Write docs/providers.md.")
-    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 when it is stale")
+    """Write the pages, or say which are stale."""
+    parser = argparse.ArgumentParser(description="Write docs/providers.md and docs/configuration.md.")
+    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 when one is stale")
     arguments = parser.parse_args()
-    text = page()
-    if arguments.check and not (PAGE.is_file() and PAGE.read_text("utf-8") == text):
-        print(f"{PAGE.name} is stale: run tools/describe_providers.py")
-        return 1
-    if not arguments.check:
-        PAGE.write_text(text, "utf-8")
-    return 0
+    pages = {PROVIDERS: providers_page(), CONFIGURATION: configuration_page()}
+    stale = {path: text for path, text in pages.items() if not path.is_file() or path.read_text("utf-8") != text}
+    for path, text in stale.items():
+        if arguments.check:
+            print(f"{path.name} is stale: run tools/describe_providers.py")
+        else:
+            path.write_text(text, "utf-8")
+    return 1 if stale and arguments.check else 0
 
 
-def page() -> str:
-    """The page, as it has to be."""
+def configuration_page() -> str:
+    """What all gateway files have in common, and smsgwd.yaml."""
+    filters = ", ".join(f"`{name}`" for name in sorted(NAMES))
+    parts = [FILES.replace("FILTERS", filters)]
+    for name, title in (("gateway", "A gateway file"), ("smsgwd", "smsgwd.yaml")):
+        schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text("utf-8"))
+        rows = "".join(keys(schema, schema["$defs"]))
+        parts.append(f"## {title}\n\n{schema['description']}\n\n{KEYS}{rows}\n")
+    return "".join(parts).rstrip() + "\n"
+
+
+def providers_page() -> str:
+    """What each provider is for, its keys, an example."""
     schemas = {path.name.removesuffix(".schema.json"): path for path in sorted((ROOT / "schemas").glob("*.json"))}
     providers = {name: json.loads(path.read_text("utf-8")) for name, path in schemas.items()}
     examples = shipped()
@@ -111,6 +161,8 @@ def keys(schema: Json, definitions: Json, before: str = "") -> Iterator[str]:
         yield f"| `{before}{key}` | {kind(whole, definitions)} | {default} | {cell(whole['description'])} |\n"
         yield from keys(whole, definitions, f"{before}{key}.")
         yield from keys(filled_in(whole.get("items", {}), definitions), definitions, f"{before}{key}[].")
+        named = whole.get("additionalProperties", {})
+        yield from keys(filled_in(named, definitions) if named else {}, definitions, f"{before}{key}.NAME.")
 
 
 def filled_in(part: Json, definitions: Json) -> Json:
@@ -151,7 +203,8 @@ def several(part: Json, outer: Json) -> str:
         return ", ".join(map(value, part["enum"]))
     if part.get("x-template") or outer.get("x-template"):
         return "templates" if part.get("type") == "string" else "templates or lists of them"
-    return MANY[part["type"]]
+    types = part.get("type", "object")
+    return " or ".join(MANY[name] for name in ([types] if isinstance(types, str) else types))
 
 
 def value(data: Any) -> str:
