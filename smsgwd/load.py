@@ -412,19 +412,19 @@ class _Composer:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         start = _start(event)
-        self._report(start, "yaml-alias", f"`*{event.anchor}`: YAML aliases are not allowed", "write the value out")
+        self._report(
+            start, "yaml-alias", "YAML aliases (`*name`) are not allowed", f"write the value out{_OR_QUOTE}`*`"
+        )
         self._put(Hole(start))
 
     def _anchor_and_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         start = _start(event)
         if event.anchor:
-            message = f"`&{event.anchor}`: YAML anchors are not allowed"
-            self._report(start, "yaml-anchor", message, "write the value out where it is needed")
+            hint = f"write the value out where it is needed{_OR_QUOTE}`&`"
+            self._report(start, "yaml-anchor", "YAML anchors (`&name`) are not allowed", hint)
         if event.tag:
-            hint = "leave it out: the type follows from the key; quote what is text"
-            self._report(
-                self._tag_start(event), "yaml-tag", f"`{_short_tag(event.tag)}`: YAML tags are not allowed", hint
-            )
+            hint = f"leave it out: the type follows from the key{_OR_QUOTE}`!`"
+            self._report(self._tag_start(event), "yaml-tag", "YAML tags (`!name`) are not allowed", hint)
 
     def _tag_start(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> int:
         """An anchor may stand before the tag; the event begins at the first of both."""
@@ -506,10 +506,6 @@ class _Composer:
             self._report(start, "yaml-syntax", message, hint)
 
 
-def _short_tag(tag: str) -> str:
-    return shorten(tag.replace("tag:yaml.org,2002:", "!!"))
-
-
 def shorten(text: str) -> str:
     """Text of the file, short enough for a message."""
     return text if len(text) <= 40 else text[:39] + "…"
@@ -518,6 +514,8 @@ def shorten(text: str) -> str:
 # --- libyaml's complaints in our words -----------------------------------------------------------------------------
 
 _QUOTE_TEXT = 'a text with special signs needs quotes: "..."'
+# What stands behind these signs is not repeated: it may be a password that lacks its quotes.
+_OR_QUOTE = "; or put quotes around a text that begins with "
 _TAB = ("a tab cannot indent", "use spaces")
 # libyaml's words: (ours, hint). What is not here is said in libyaml's own words.
 _COMPLAINTS = {
