@@ -166,7 +166,7 @@ class _Resting:
 
     def keep(self, session: Session) -> bool:
         """Whether it may rest: not after `close`."""
-        session.rest()
+        session.rests_since = time.monotonic()
         with self._lock:
             if not self._closed:
                 self._sessions.append(session)

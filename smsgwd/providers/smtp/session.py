@@ -11,10 +11,10 @@ import re
 import smtplib
 import socket
 import ssl
-import time
 from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from smsgwd.errors import SubmitError
@@ -111,7 +111,7 @@ class Session:
     """The dialogue, by one thread at a time. Every step ends by the server's own time limit and by the handover's."""
 
     def __init__(self, server: Server, connected: socket.socket, handover: Handover) -> None:
-        self.rests_since = 0.0  # on the monotonic clock
+        self.rests_since = 0.0  # on the monotonic clock; the pool's
         self._server = server
         self._handover = handover
         self._smtp = smtplib.SMTP(local_hostname="")  # unless it is given it asks the DNS
@@ -151,10 +151,6 @@ class Session:
         reply = self._ask("content", self._hand_over, content + b".\r\n")
         self._in_transaction = False
         return SmtpReply(reply.code, reply.text, reply.step, mail.message_id)
-
-    def rest(self) -> None:
-        """There is no further mail for now."""
-        self.rests_since = time.monotonic()
 
     def leave(self) -> None:
         """Say goodbye, and wait a second at most for the answer."""
@@ -241,7 +237,7 @@ class Session:
     # Words and answers.
 
     def _expect(
-        self, step: str, command: "_Command", *words: str, wanted: Container[int] = (2,), limit_s: float = float("inf")
+        self, step: str, command: "_Command", *words: str, wanted: Container[int] = (2,), limit_s: float = inf
     ) -> SmtpReply:
         """An answer of a wanted hundred. Raises RefusedError for any other, SubmitError for none."""
         reply = self._ask(step, command, *words, limit_s=limit_s)
@@ -249,7 +245,7 @@ class Session:
             raise RefusedError(reply)
         return reply
 
-    def _ask(self, step: str, command: "_Command", *words: Any, limit_s: float = float("inf")) -> SmtpReply:
+    def _ask(self, step: str, command: "_Command", *words: Any, limit_s: float = inf) -> SmtpReply:
         self._answers.expect(self._handover.begin(step, min(limit_s, self._server.timeout_s)))
         try:
             code, text = command(*words)
