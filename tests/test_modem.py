@@ -319,13 +319,47 @@ def test_versions_follow_each_other(dummy: Mapping[str, str]) -> None:
         assert (await send(old)).kind is Kind.ACCEPTED
         await new.start()
         with pytest.raises(SubmitError) as caught:
-            await send(new, deadline_s=0.2)
+            await send(new, deadline_s=0.001)
         assert (caught.value.reason, caught.value.handed_over) == (Reason.TIMEOUT, False)
         assert "another gateway uses the device" in caught.value.detail
         waiting = asyncio.create_task(send(new))
         await old.close()
         assert (await waiting).kind is Kind.ACCEPTED
         await new.close()
+
+    asyncio.run(main())
+
+
+def test_gateways_share_a_device(dummy: Mapping[str, str]) -> None:
+    """Of several gateways with one device each sends, whoever had it before: who has it gives it up."""
+
+    async def main() -> None:
+        gateways = [made(**dummy) for _ in range(3)]
+        for gateway in gateways:
+            await gateway.start()
+        for _ in range(2):
+            outcomes = await asyncio.gather(*(send(gateway) for gateway in gateways for _ in range(2)))
+            assert [outcome.kind for outcome in outcomes] == [Kind.ACCEPTED] * 6
+        for gateway in gateways:
+            assert (await send(gateway)).kind is Kind.ACCEPTED
+        for gateway in gateways:
+            await gateway.close()
+        assert gateways[0]._device.holder is None
+
+    asyncio.run(main())
+
+
+def test_a_device_whose_process_died_is_given_back(dummy: Mapping[str, str]) -> None:
+    """A gateway whose process ended while it had nothing to do does not keep the device from others."""
+
+    async def main() -> None:
+        first, second = made(**dummy), made(**dummy)
+        assert (await send(first)).kind is Kind.ACCEPTED
+        assert first._child is not None
+        await first._child.kill()
+        assert (await send(second)).kind is Kind.ACCEPTED
+        await first.close()
+        await second.close()
 
     asyncio.run(main())
 
@@ -340,7 +374,7 @@ def test_closed_while_it_opens() -> None:
             await asyncio.sleep(0.01)
         await provider.close()
         assert provider.status()["modem"]["state"] == "closed"
-        assert not provider._device.locked()
+        assert provider._device.holder is None
 
     with FakeModem().plugged_in() as fake:
         asyncio.run(main(fake))

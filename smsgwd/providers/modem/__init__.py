@@ -30,11 +30,6 @@ _WITHOUT_NETWORK = {"NoNetwork", "RegistrationDenied", "RequestingNetwork"}
 _IN_NETWORK = {"HomeNetwork", "RoamingNetwork"}
 _MODELS = {"none": "dummy"}  # gammu's driver for tests; all others speak AT commands
 
-# What has to outlive a reload. A new version of a gateway waits until the old one has let go of the device, and a PIN
-# that was not accepted is not tried again: the third time locks the SIM.
-_devices: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-_tried_pins: set[tuple[str, Secret]] = set()
-
 
 @dataclass(frozen=True, slots=True)
 class Segments(Prepared):
@@ -70,6 +65,37 @@ class Modem:
     timeout_s: float = 30.0
 
 
+class Device:
+    """A serial line. One gateway has it at a time, and is asked to give it back when another wants it."""
+
+    def __init__(self) -> None:
+        self.holder: ModemProvider | None = None
+        self.wanted = 0  # by how many others
+        self._lock = asyncio.Lock()
+
+    async def take(self, holder: "ModemProvider") -> None:
+        """Wait for it."""
+        self.wanted += 1
+        try:
+            if self.holder is not None:
+                self.holder.give_back()
+            await self._lock.acquire()
+        finally:
+            self.wanted -= 1
+        self.holder = holder
+
+    def release(self) -> None:
+        """The next one may have it."""
+        self.holder = None
+        self._lock.release()
+
+
+# What has to outlive a reload: who has a device, and which PINs were not accepted. Those are not tried again, because
+# the third time locks the SIM.
+_devices: WeakValueDictionary[str, Device] = WeakValueDictionary()
+_tried_pins: set[tuple[str, Secret]] = set()
+
+
 class ModemProvider(Provider[Segments, ModemReply]):
     """Sends one message after the other."""
 
@@ -77,9 +103,10 @@ class ModemProvider(Provider[Segments, ModemReply]):
         self._name = name
         self._modem = modem
         self._turn = asyncio.Lock()
-        self._device = _devices.setdefault(modem.device, asyncio.Lock())
+        self._device = _devices.setdefault(modem.device, Device())
         self._child: Child | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._giving_back: asyncio.Task[None] | None = None
         self._reference = random.randrange(256)  # noqa: S311 - tells messages apart, guards nothing
         self._error = ""
 
@@ -142,14 +169,27 @@ class ModemProvider(Provider[Segments, ModemReply]):
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
+        if self._giving_back is not None:
+            await self._giving_back
         await self._drop()
+
+    def give_back(self) -> None:
+        """Another gateway wants the device: it gets it after the messages that wait here already."""
+        if self._giving_back is None or self._giving_back.done():
+            self._giving_back = asyncio.create_task(self._give_back())
+
+    async def _give_back(self) -> None:
+        async with self._turn:
+            if self._opening is not None and self._device.holder is self:
+                await asyncio.wait({self._opening})
+            await self._drop()
 
     # Opening. While there is a child, the device is ours.
 
     async def _ready(self, deadline: Deadline) -> Child:
         """The child with an open modem. A message that stops waiting for it does not stop the opening."""
         if self._child is not None and not self._child.alive:
-            await self._drop()
+            await self._drop(_ENDED)
         if self._child is None and (self._opening is None or self._opening.done()):
             self._begin_opening()
         if self._opening is not None:
@@ -166,8 +206,8 @@ class ModemProvider(Provider[Segments, ModemReply]):
         self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits
 
     async def _open(self) -> None:
-        self._error = "another gateway uses the device" if self._device.locked() else ""
-        await self._device.acquire()
+        self._error = "another gateway uses the device" if self._device.holder else ""
+        await self._device.take(self)
         try:
             self._child = await self._opened()
             self._error = ""
@@ -178,6 +218,8 @@ class ModemProvider(Provider[Segments, ModemReply]):
         finally:
             if self._child is None:
                 self._device.release()
+            elif self._device.wanted:
+                self.give_back()
 
     async def _opened(self) -> Child:
         if find_spec("gammu") is None:
@@ -216,9 +258,10 @@ class ModemProvider(Provider[Segments, ModemReply]):
             raise _locked("the SIM did not accept the PIN")
         _tried_pins.discard(key)
 
-    async def _drop(self) -> None:
+    async def _drop(self, why: str = "") -> None:
         child, self._child = self._child, None
         if child is not None:
+            self._error = why
             await child.end()
             self._device.release()
 
@@ -228,7 +271,7 @@ class ModemProvider(Provider[Segments, ModemReply]):
         try:
             answer = await child.ask("network", min(LOOK_S, deadline.remaining()))
         except NoAnswerError as error:
-            await self._drop()
+            await self._drop(_words(error))
             raise SubmitError(Reason.UNREACHABLE, _words(error), handed_over=False) from None
         calls, data = answer.get("states", (None, None))  # not every modem tells
         if calls in _WITHOUT_NETWORK and data not in _IN_NETWORK:
@@ -251,23 +294,24 @@ class ModemProvider(Provider[Segments, ModemReply]):
         try:
             answer = await child.ask("send", limit_s, smsc=self._modem.smsc, **segment)
         except NoAnswerError as error:
-            await self._drop()
+            await self._drop(_words(error))
             return Fault(Kind.UNKNOWN, Reason.TIMEOUT if error.silent else Reason.PROVIDER, _words(error))
         if "error" not in answer:
             reference: int = answer["reference"]
             return reference
         fault = sending_fault(answer["error"], answer["told"])
         if fault.kind is Kind.UNKNOWN:  # so the connection is in doubt, too
-            await self._drop()
+            await self._drop(fault.detail)
         return fault
 
 
 _LEAST_S = 1.0  # a segment takes most of it: with less left none is begun
+_ENDED = "the process that drives the modem ended"
 _MISSING = "the package python-gammu is not installed: install smsgwd[modem]"
 
 
 def _words(error: NoAnswerError) -> str:
-    return "the modem was silent" if error.silent else "the process that drives the modem ended"
+    return "the modem was silent" if error.silent else _ENDED
 
 
 def _locked(detail: str) -> SubmitError:
