@@ -38,8 +38,8 @@ _smsgwd() {
         previous=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     case $verb/$previous in
-        serve/--state|serve/--config|send/--config|check/--config|test/--config|render/--config|status/--config|reload/--config|import/--output|demo/--config) _smsgwd_paths -d; return ;;
-        serve/--socket|send/--socket|test/--junit|status/--socket|reload/--socket|import/--token-file|import/--ca-file) _smsgwd_paths -f; return ;;
+        serve/--state|serve/--config|send/--config|check/--config|test/--config|compile/--config|render/--config|status/--config|reload/--config|import/--output|demo/--config) _smsgwd_paths -d; return ;;
+        serve/--socket|send/--socket|test/--junit|compile/--output|status/--socket|reload/--socket|import/--token-file|import/--ca-file) _smsgwd_paths -f; return ;;
         send/--gateway|render/--gateway) _smsgwd_gateways; return ;;
         send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|reload/--expect|reload/--timeout) return ;;
         check/--format) _smsgwd_words "text json"; return ;;
@@ -47,7 +47,7 @@ _smsgwd() {
     esac
     case $verb/$current in
         /-*) _smsgwd_words "--help --version"; return ;;
-        /*) _smsgwd_words "serve send check explain test render count status reload schema import demo"; return ;;
+        /*) _smsgwd_words "serve send check explain test compile render count status reload schema import demo"; return ;;
         serve/-*) _smsgwd_words "--help --state --socket --config"; return ;;
         send/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --deadline --idempotency-key --json --socket --config"; return ;;
         check/-*) _smsgwd_words "--help --format --strict --secrets --config"; return ;;
@@ -55,6 +55,7 @@ _smsgwd() {
         explain/-*) _smsgwd_words "--help"; return ;;
         test/-*) _smsgwd_words "--help --update --junit --config"; return ;;
         test/*) _smsgwd_paths -f; return ;;
+        compile/-*) _smsgwd_words "--help --output --config"; return ;;
         render/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --format --config"; return ;;
         count/-*) _smsgwd_words "--help --json"; return ;;
         status/-*) _smsgwd_words "--help --json --watch --socket --config"; return ;;

@@ -103,7 +103,7 @@ MANUALS = {
         headers={"authorization": basic("vkey", "vsecret")},
         answers=(
             (http(200, b'{"messages": [{"status": "0", "message-id": "0C1"}]}'), ACCEPTED, None, ("0C1",)),
-            (http(200, b'{"messages": [{"status": "1", "error-text": "Throttled"}]}'), UNSENT, PROVIDER, ()),
+            (http(200, b'{"messages": [{"status": "1", "error-text": "Throttled"}]}'), UNSENT, Reason.THROTTLED, ()),
             (http(200, b'{"messages": [{"status": "3", "error-text": "Invalid to"}]}'), REJECTED, PROVIDER, ()),
         ),
     ),

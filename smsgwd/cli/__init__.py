@@ -19,6 +19,7 @@ VERBS = {
     "check": "find what is wrong with a configuration",
     "explain": "say what a finding means and what mends it",
     "test": "run the tests inside gateway files",
+    "compile": "write the whole configuration as one JSON document",
     "render": "show exactly what would be sent",
     "count": "count the segments of a text",
     "status": "show how the daemon and its gateways stand",
