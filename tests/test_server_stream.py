@@ -7,7 +7,7 @@ import pytest
 from api_document import API, validator
 from patience import until
 from served import Served, serving
-from socket_client import PATIENCE_S, connected, request, send
+from socket_client import PATIENCE_S, connected, raw, request, send
 
 from smsgwd.server.connection import Limits
 
@@ -197,6 +197,20 @@ def test_a_key_in_a_line_counts_like_the_header(tmp_path: Path) -> None:
             assert [one["outcome"] for one in found] == ["accepted"] * 2
             assert (await send(served.path, "hi", {"Idempotency-Key": "k"})).status == 200
             assert served.provider.submitted == ["hi"]
+
+    asyncio.run(scenario())
+
+
+def test_a_key_for_the_whole_stream_is_refused(tmp_path: Path) -> None:
+    """A header Idempotency-Key cannot count for many messages: it is refused, never ignored."""
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as served:
+            line = b'{"gateway":"gated","to":"+491701234567","text":"hi"}'
+            headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": "k"}
+            answer = await raw(served.path, request("POST", "/v1/messages", line, headers))
+            assert (answer.status, answer.type) == (400, "malformed-request")
+            assert served.provider.submitted == []
 
     asyncio.run(scenario())
 

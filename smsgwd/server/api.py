@@ -126,6 +126,9 @@ class Api:
 
     async def _stream(self, call: Call) -> web.StreamResponse:
         check_kind(call.request, NDJSON)
+        if "Idempotency-Key" in call.request.headers:
+            detail = "an Idempotency-Key is for one message: in a stream give each line its own 'idempotency_key'"
+            raise RequestError("malformed-request", detail)
 
         async def send(body: dict[str, Any]) -> dict[str, Any]:
             key = _line_key(body)
