@@ -43,6 +43,12 @@ class Metrics:
         self._messages = Counter(
             "smsgwd_messages", "Sends that ended.", ["gateway", "outcome", "reason"], registry=self._registry
         )
+        self._attempts = Counter(
+            "smsgwd_attempts",
+            "Each time that a gateway was tried: by itself, once more, or as a member of a failover.",
+            ["gateway", "outcome", "reason"],
+            registry=self._registry,
+        )
         self._segments = Counter(
             "smsgwd_segments", "Segments of accepted messages.", ["gateway", "encoding"], registry=self._registry
         )
@@ -59,6 +65,8 @@ class Metrics:
     def observe(self, outcome: Outcome) -> None:
         """Count one outcome. Its gateway is one of the configuration: unknown ones have no outcome."""
         self._messages.labels(outcome.gateway, str(outcome.kind), str(outcome.reason or "")).inc()
+        for one in outcome.tries:
+            self._attempts.labels(one.gateway, str(one.kind), str(one.reason or "")).inc()
         self._duration.labels(outcome.gateway).observe(outcome.elapsed_s)
         if outcome.kind == "accepted":
             self._segments.labels(outcome.gateway, outcome.encoding).inc(outcome.segments)

@@ -80,6 +80,11 @@ class Outcome:
     digest: str = ""
 
     @property
+    def tries(self) -> tuple[Attempt, ...]:
+        """Each gateway that was tried, each time, this end included."""
+        return (*self.tried, Attempt(self.gateway, self.kind, self.reason, self.elapsed_s))
+
+    @property
     def retry_safe(self) -> bool:
         """Whether sending the same again cannot duplicate it."""
         return self.kind is Kind.UNSENT

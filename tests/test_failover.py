@@ -1,6 +1,7 @@
 """A choice among gateways: which one a number takes, when the next is tried, and what callers get to know."""
 
 import asyncio
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,36 @@ def test_a_resting_member_is_passed_over_and_shown() -> None:
     assert a.status() == {"breaker": "open"}
     assert sent(failover("a"), a).kind is Kind.ACCEPTED
     assert a.status() == {}
+
+
+def test_the_log_names_the_members_that_were_tried(caplog: pytest.LogCaptureFixture) -> None:
+    """The line of a send says which gateways came before the one that took it, and with what end; only then."""
+    caplog.set_level(logging.INFO, "smsgwd.send")
+    for script in ([DEAD], [ACCEPTED]):
+        sent(failover("a", "b"), member("a", *script), member("b", ACCEPTED))
+    first, second = (vars(record) for record in caplog.records)
+    assert first["tried"] == [{"gateway": "a", "outcome": "unsent", "reason": "unreachable"}]
+    assert "tried" not in second
+
+
+def test_the_log_says_when_a_breaker_opens_and_closes(caplog: pytest.LogCaptureFixture) -> None:
+    """One warning when a gateway has failed too often, one line when it works again, nothing for the faults between."""
+    caplog.set_level(logging.INFO, "smsgwd.send")
+    a = member("a", *[DEAD] * (FAULTS_TO_REST + 2), ACCEPTED)
+    for _ in range(FAULTS_TO_REST + 3):
+        sent(a, name="a")
+    told = [record for record in caplog.records if record.message.startswith("breaker")]
+    assert [(record.levelname, record.message.partition(":")[0]) for record in told] == [
+        ("WARNING", "breaker open"),
+        ("INFO", "breaker closed"),
+    ]
+    assert {vars(record)["gateway"] for record in told} == {"a"}
+
+
+def test_a_failover_without_a_way_is_named_where_another_tried_it() -> None:
+    """`tried` names each gateway, also a failover that had nobody to ask."""
+    outcome = sent(failover("g", "b", name="f"), failover("off", name="g"), member("b", ACCEPTED))
+    assert tried(outcome) == [("g", Kind.UNSENT)]
 
 
 FILE = """\

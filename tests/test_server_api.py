@@ -3,9 +3,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scripted
 from patience import until
 from served import serving
 from socket_client import call, connected, read_response, request, send
+
+from smsgwd.msisdn import PhoneRules
+from smsgwd.outcome import Kind, Outcome, Reason
+from smsgwd.registry import Entry, Failover, Registry, SiteConfig
 
 MESSAGE = {"gateway": "gated", "to": "+491701234567", "text": "hi"}
 
@@ -181,6 +186,37 @@ def test_metrics_count_by_gateway_and_outcome(tmp_path: Path) -> None:
         assert line in text.splitlines()
     assert 'smsgwd_config_info{digest="sha256:' in text
     assert "made-up" not in text
+
+
+def test_a_dead_member_of_a_failover_is_seen(tmp_path: Path) -> None:
+    """Each attempt at each gateway is counted, and its last end shown, whoever took the message in the end."""
+    dead = scripted.gateway(Outcome(Kind.UNSENT, Reason.UNREACHABLE, retryable=False), name="dead")
+    works = scripted.gateway(scripted.ACCEPTED, name="works")
+    both = Failover(name="both", provider_name="failover", phone=PhoneRules(), gateways=("dead", "works"))
+
+    async def scenario() -> tuple[str, list[dict[str, Any]]]:
+        async with serving(tmp_path) as served:
+            served.configuration.registry = Registry.of(
+                [Entry.of(one.name, one) for one in (both, dead, works)], SiteConfig()
+            )
+            assert (await send(served.path, "hi", gateway="both")).status == 200
+            metrics = await call(served.path, "GET", "/metrics")
+            return metrics.body.decode(), (await call(served.path, "GET", "/v1/gateways")).json()
+
+    text, gateways = asyncio.run(scenario())
+    counted = [
+        line for line in text.splitlines() if line.startswith(("smsgwd_attempts_total{", "smsgwd_messages_total{"))
+    ]
+    assert sorted(counted) == [
+        'smsgwd_attempts_total{gateway="dead",outcome="unsent",reason="unreachable"} 1.0',
+        'smsgwd_attempts_total{gateway="works",outcome="accepted",reason=""} 1.0',
+        'smsgwd_messages_total{gateway="works",outcome="accepted",reason=""} 1.0',
+    ]
+    assert {one["name"]: one["last"]["outcome"] for one in gateways} == {
+        "both": "accepted",
+        "dead": "unsent",
+        "works": "accepted",
+    }
 
 
 @pytest.mark.parametrize(
