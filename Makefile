@@ -30,6 +30,7 @@ packages:
 schemas: $(VENV)/.smsgwd
 	$(BIN)/python tools/bundle_schemas.py
 	$(BIN)/python tools/describe_providers.py
+	$(BIN)/python tools/describe_findings.py
 	$(BIN)/python tools/write_completions.py
 
 $(VENV)/bin/python:

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from smsgwd import credentials, msisdn, providers, schema
+from smsgwd import advice, credentials, msisdn, providers, schema
 from smsgwd.errors import Problem, Severity, has_errors
+from smsgwd.ignores import ignores, silence
 from smsgwd.load import Source
 from smsgwd.message import sender_fault
 from smsgwd.outcome import Kind
@@ -53,6 +54,7 @@ class Draft:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     region: str | None = None
     names: frozenset[str] = _MESSAGE_NAMES
+    used: set[str] = field(default_factory=set)  # names that templates read
     problems: list[Problem] = field(default_factory=list)
     files: set[Path] = field(default_factory=set)
     hidden: list[Secret] = field(default_factory=list)
@@ -85,6 +87,7 @@ class Draft:
         for fault in faults:
             severity = Severity.WARNING if fault.warning else Severity.ERROR
             self.problem(at, fault.code, fault.message, fault.hint, offset=fault.offset, severity=severity)
+        self.used |= template.uses
         return template
 
     def path(self, text: str) -> Path:
@@ -114,9 +117,12 @@ def compile_gateway(
     draft.files = draft.files if files is None else files
     draft.problems += credentials.literal_secrets(source, data)
     gateway = _assemble(draft, data)
+    if gateway is not None:
+        sound = not has_errors(draft.problems)
+        draft.problems += advice.of_gateway(source, data, gateway, draft.used, sound=sound)
     if has_errors(draft.problems):
         gateway = None
-    return gateway, _ordered(draft.problems)
+    return gateway, _ordered(silence(source, draft.problems))
 
 
 def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -204,9 +210,11 @@ def _references(draft: Draft, settings: Mapping[str, Any]) -> Iterator[Reference
     lists: list[tuple[Path_, Sequence[str]]] = [(("settings", "gateways"), settings.get("gateways", []))]
     for index, route in enumerate(settings.get("routes", [])):
         lists.append((("settings", "routes", index, "gateways"), route["gateways"]))
+    comments = ignores(draft.source)
     for path, names in lists:
         for index, name in enumerate(names):
-            yield Reference(name, draft.source.problem((*path, index), "", ""))
+            place = draft.source.problem((*path, index), "unavailable-gateway", "", severity=Severity.WARNING)
+            yield Reference(name, place, quiet=any(comment.silences(place) for comment in comments))
 
 
 def _twin(draft: Draft) -> Callable[[], Gateway]:
@@ -406,7 +414,8 @@ def compile_site(
         access=tuple(_access_rule(rule) for rule in data.get("access", [])),
         log=LogSettings(**data.get("log", {})),
     )
-    return config, _ordered(draft.problems)
+    draft.problems += advice.of_site(source, data, draft.used)
+    return config, _ordered(silence(source, draft.problems))
 
 
 def _socket(data: Mapping[str, Any]) -> SocketSettings:

@@ -226,7 +226,8 @@ class Reference:
     """Where a file names another gateway."""
 
     name: str
-    place: Problem  # stands at the name; its code and message are filled in when something is wrong
+    place: Problem  # stands at the name; what is wrong is filled in
+    quiet: bool = False  # a comment says that it may be unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,17 +400,18 @@ def reference_problems(failover: Failover, entries: Mapping[str, Entry]) -> Iter
         if target is None:
             near = get_close_matches(reference.name, entries, 1)
             hint = f"did you mean `{near[0]}`?" if near else "it is skipped until there is one"
-            yield replace(
-                reference.place, code="unknown-gateway", message=f"there is no gateway `{reference.name}`", hint=hint
-            )
+            message = f"there is no gateway `{reference.name}`"
+            yield _wrong(reference, "unknown-gateway", message, hint)
         elif _leads_to(reference.name, failover.name, entries):
-            yield replace(
-                reference.place, code="failover-cycle", message=f"`{reference.name}` leads back to `{failover.name}`"
-            )
-        elif failover.enabled and (target.gateway is None or not target.gateway.enabled):
+            yield _wrong(reference, "failover-cycle", f"`{reference.name}` leads back to `{failover.name}`")
+        elif failover.enabled and not reference.quiet and (target.gateway is None or not target.gateway.enabled):
             state = "has errors" if target.gateway is None else "is disabled"
             message = f"the gateway `{reference.name}` {state}: it is skipped"
             yield replace(reference.place, code="unavailable-gateway", message=message, severity=Severity.WARNING)
+
+
+def _wrong(reference: Reference, code: str, message: str, hint: str = "") -> Problem:
+    return replace(reference.place, code=code, message=message, hint=hint, severity=Severity.ERROR)
 
 
 def _leads_to(start: str, goal: str, entries: Mapping[str, Entry]) -> bool:

@@ -15,7 +15,7 @@ WARNED = "provider: console\ntemplates: {a: {text: 'Hello {otp}'}}\n"
 SECRET = """\
 provider: http
 secrets: {token: {env: SMSGWD_TEST_TOKEN}}
-settings: {url: 'https://127.0.0.1/', headers: {access-token: '{{ secrets.token }}'}}
+settings: {url: 'https://127.0.0.1/', headers: {access-token: '{{ secrets.token }}'}, success: {contains: OK}}
 """
 
 

@@ -12,11 +12,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "smsgwd"
 
 FLOORS = (
-    {"errors", "message", "outcome", "privacy", "secret", "segments", "socket_path", "units"},
-    {"credentials", "dump", "files", "load", "msisdn", "schema", "templates"},
+    {"errors", "explanations", "message", "outcome", "privacy", "secret", "segments", "socket_path", "units"},
+    {"credentials", "dump", "files", "ignores", "layout", "load", "msisdn", "schema", "templates"},
     {"providers"},
-    {"compile", "privacyidea", "registry"},
-    {"idempotency", "kept", "reload", "sender", "sightings", "watch"},
+    {"advice", "canonical", "compile", "privacyidea", "registry"},
+    {"cases", "difference", "expectations", "idempotency", "kept", "limits", "reload", "sender", "sightings", "watch"},
     {"daemon", "logs", "metrics", "server", "systemd"},
     {"__main__", "cli", "client", "importers"},
 )

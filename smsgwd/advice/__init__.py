@@ -1,0 +1,49 @@
+"""What is allowed and will be regretted: the warnings about a gateway file or smsgwd.yaml that is right as it stands.
+
+A warning has to earn its keep: it names what will happen and what mends it, and `# smsgwd: ignore CODE reason` silences
+it where its author knows better.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from smsgwd.advice import network, numbers, texts, yaml11
+from smsgwd.errors import Problem, Severity
+from smsgwd.load import Source
+from smsgwd.registry import Gateway, Served
+
+Data = Mapping[str, Any]
+
+
+def of_gateway(source: Source, data: Data, served: Served, used: Collection[str], *, sound: bool) -> Iterator[Problem]:
+    """The warnings about a gateway or failover. `used` are the names that its templates read.
+
+    `data` is what `schema` made of the file, its settings sound; `sound` says whether the rest is, too. What is said
+    of templates and rules as a whole is not looked at else.
+    """
+    yield from yaml11.surprises(source, data)
+    yield from network.risks(source, data)
+    yield from texts.costly(source, data)
+    if sound:
+        yield from texts.refused(source, data, served)
+    if sound and isinstance(served, Gateway):
+        yield from unused_secrets(source, data, used)
+        yield from numbers.broken(source, served.phone)
+
+
+def of_site(source: Source, data: Data, used: Collection[str]) -> Iterator[Problem]:
+    """The warnings about smsgwd.yaml."""
+    yield from yaml11.surprises(source, data)
+    yield from network.risks_of_site(source, data)
+    yield from unused_secrets(source, data, used)
+
+
+def unused_secrets(source: Source, data: Data, used: Collection[str]) -> Iterator[Problem]:
+    """Secrets that are declared and that nothing reads."""
+    for name in data.get("secrets", {}):
+        if f"secrets.{name}" not in used:
+            message = f"nothing uses the secret `{name}`"
+            hint = f'write "{{{{ secrets.{name} }}}}" where it belongs, or delete it'
+            yield source.problem(
+                ("secrets", name), "unused-secret", message, hint, on_key=True, severity=Severity.WARNING
+            )
