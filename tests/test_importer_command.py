@@ -95,6 +95,18 @@ def test_nothing_is_overwritten(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert sorted(tree(out)) == ["gateways.d/x.yaml", "secrets.d/x/token"]
 
 
+@pytest.mark.parametrize("name", ["x.yml", "X.yaml"])
+def test_twins(capsys: pytest.CaptureFixture[str], tmp_path: Path, export: str, name: str) -> None:
+    """Beside a file of nearly its name a gateway could not be read: even --force writes nothing then."""
+    out = tmp_path / "out"
+    (out / "gateways.d").mkdir(parents=True)
+    (out / "gateways.d" / name).write_text("provider: console\n")
+    done = run(capsys, "import", "privacyidea", export, "-o", str(out), "--force")
+    assert done.code == 1
+    assert f"there are other files of these gateways, nothing was written:\n  {out}/gateways.d/{name}" in done.err
+    assert list(tree(out)) == [f"gateways.d/{name}"]
+
+
 def test_a_link_is_replaced_not_followed(capsys: pytest.CaptureFixture[str], tmp_path: Path, export: str) -> None:
     """--force puts the file in the place of a link, and leaves alone what the link leads to."""
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"

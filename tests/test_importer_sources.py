@@ -69,6 +69,16 @@ def test_other_kinds_are_not_looked_at() -> None:
     assert [one.name for one in found(text).definitions] == ["a"]
 
 
+def test_where_a_section_ends() -> None:
+    """A section goes on over blank lines, comments and odd line breaks inside of texts, up to the next key."""
+    text = (
+        f"x-1: *a\n'smsgateway' :\n# c\n\n  a:\n    providermodule: {HTTP}\n    description: \"b\u2028policy: x\"\n"
+        "? odd\n: *a\nmy-key:\n- *b\n"
+    )
+    (one,) = found(text).definitions
+    assert (one.module, one.description) == (HTTP, "b\u2028policy: x")
+
+
 def test_text_in_yaml_stays_text() -> None:
     """What YAML would take for a boolean or a number, written by hand without quotes, stays what was written."""
     text = f"smsgateway: {{yes: {{providermodule: {HTTP}, description: null, options: {{CHECK_SSL: yes, n: 007}}}}}}"
@@ -104,6 +114,7 @@ def test_values_become_text() -> None:
         ('{"smsgateway": "x"}', "export: /smsgateway: not a mapping of names"),
         ('{"smtpserver": {"a": 1}}', "export: /smtpserver/a: not a mapping"),
         ("[1]", "export: /0: not a mapping"),
+        ('[{"name": "a"}, {"name": "a"}]', "export: there are two gateways 'a'"),
         ('[{"id": 1}]', "export: /0: has no name"),
         ("{}", "export: neither an export of privacyIDEA"),
         ("hello: world", "export: neither an export of privacyIDEA"),

@@ -2,18 +2,22 @@
 
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
+import ancestor
+import hypothesis
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from imported import URL, Taken, http, other, prepared, taken
 
-from smsgwd import privacyidea
+from smsgwd import msisdn, privacyidea
 from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.privacyidea import CENSORED, tags, values
+from smsgwd.privacyidea import CENSORED, number, tags, values
+from smsgwd.privacyidea.sheet import Sheet
 from smsgwd.providers._http.judge import HttpReply
 from smsgwd.providers._http.wire import WireResponse
 from smsgwd.templates import Scope, compile_template
@@ -348,6 +352,10 @@ def test_a_url_that_is_none(tmp_path: Path, url: str, reason: str) -> None:
         (r"/^([0-9]+).*/\1/", "0170x5", "0170"),
         (r"/(?P<n>7)/<\g<n>>/", "0170", "01<7>0"),
         ("//-/", "12", "-1-2-"),
+        ("/[[:digit:]]/x/", "1d]", "1x"),
+        ("/[^[:a]]/x/", "1]", "x"),
+        ("/1{e<=1}/x/", "21{e<=1}", "2x"),
+        (r"/\N{DIGIT ONE}{2}\{/x/", "11{", "x"),
         ("/^0/00/49/", "01", "01"),
         ("/^0/00/49/", "0/001", "491"),
     ],
@@ -357,6 +365,63 @@ def test_numbers_are_rewritten(tmp_path: Path, regexp: str, phone: str, sent: st
     found = http(tmp_path, REGEXP=regexp, to="{phone}")
     assert found.remarks("x") == []
     assert found.gateways["x"].provider.describe(prepared(found.gateways["x"], phone, "x"))["query"] == {"to": sent}
+
+
+ATOMS = (
+    *"0149+-/. ()[]{}|^$*?ABx:",
+    *(
+        r"\d",
+        r"\+",
+        r"\[",
+        r"\{",
+        r"\1",
+        r"\N{DIGIT ONE}",
+        "[0-9]",
+        "[^0-9]",
+        "[+-/. ]",
+        "[[:alpha:]]",
+        "[a[",
+        "[^]",
+        "[:",
+    ),
+    *(
+        "(?:",
+        "(?P<a>",
+        "(?=",
+        "(?!",
+        "(?<=",
+        "(?>",
+        "(?i:",
+        "{2}",
+        "{1,}",
+        "{,2}",
+        "{,}",
+        "{}",
+        "{e<=1}",
+        "{d",
+        "+?",
+        "*+",
+    ),
+    *("&&", "--", "||", "~~"),
+)
+
+
+@given(
+    st.lists(st.sampled_from(ATOMS), max_size=6).map("".join),
+    st.sampled_from(["", "00", r"\1", r"\g<0>x", "$1"]),
+    st.sampled_from(["+49 123/456-78", "0170", "x1{e<=1}[:a]"]),
+)
+@hypothesis.settings(max_examples=500, deadline=None)
+def test_expressions_mean_what_they_mean_to_python(pattern: str, replace: str, phone: str) -> None:
+    """Whatever expression Python's `re` takes, the rule that comes of it rewrites a number in the same way."""
+    regexp = f"/{pattern}/{replace}/"
+    sheet = Sheet("")
+    rules = [msisdn.compile_rewrite(**rule) for rule in number.phone(sheet, regexp).get("rewrite", [])]
+    if not sheet.remarks:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            expected = ancestor.number(regexp, phone)
+        assert [rule.pattern.sub(rule.replacement, phone) for rule in rules] == [expected]
 
 
 @pytest.mark.parametrize(
@@ -371,15 +436,13 @@ def test_numbers_are_rewritten(tmp_path: Path, regexp: str, phone: str, sent: st
             "REGEXP is left out, as privacyIDEA does not apply it: it is no regular expression (IndexError)",
         ),
         (r"/\p{L}/x/", "REGEXP is left out, as privacyIDEA does not apply it: it is no regular expression (error)"),
-        ("/[[:digit:]]/x/", "REGEXP may mean another thing to smsgwd, which knows [[:alpha:]] and {e<=1}: look at it"),
     ],
 )
 def test_a_regexp_that_is_not_applied(tmp_path: Path, regexp: str, remark: str) -> None:
     """What the ancestor silently ignores is left out, with a remark."""
     found = http(tmp_path, REGEXP=regexp)
     assert found.remarks("x") == [remark]
-    assert ("rewrite" in found.data("x")["phone"]) == ("digit" in regexp)
-    assert found.data("x")["phone"]["format"] == "verbatim"
+    assert found.data("x")["phone"] == {"format": "verbatim"}
 
 
 # --- mail
@@ -470,6 +533,15 @@ def test_a_server_that_the_source_lacks(tmp_path: Path) -> None:
         "the source does not carry the SMTP server corp: fill in smtp_servers, corp"
     ]
     assert "headers" not in settings(found)
+
+
+def test_a_censored_password_of_a_server(tmp_path: Path) -> None:
+    """It is still to be given, and smsgwd.yaml says where."""
+    found = other(tmp_path, "Smtp", {"corp": {**CORP["corp"], "username": "u", "password": CENSORED}}, **HERE)
+    assert found.remarks("smsgwd.yaml") == [
+        "corp_password is censored in the source: write it to secrets.d/smtp.servers/corp_password"
+    ]
+    assert site(found)["smtp_servers"]["corp"]["password"] == "{{ secrets.corp_password }}"
 
 
 def test_a_name_of_a_server_that_is_none_here(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,16 +43,16 @@ def add(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Import; exit code 1 when there was nothing to import, and with --strict when there are remarks."""
-    from smsgwd.importers.files import FileError, existing, write  # noqa: PLC0415 - beside the rest
+    from smsgwd.importers.files import FileError, existing, twins, write  # noqa: PLC0415 - beside the rest
     from smsgwd.importers.privacyidea import convert  # noqa: PLC0415 - what compiles files takes 0.3 s to import
 
     done = convert(_found(args), args.output)
     for remark in done.remarks:
-        terminal.note(terminal.printable(f"{remark.about}: {remark.text}"))
-    there = existing(args.output, done.files)
-    if there and not args.force:
-        listed = "".join(f"\n  {path}" for path in there)
-        raise terminal.Failure(f"these files are there already, nothing was written (--force overwrites):{listed}")
+        terminal.note(terminal.printable(" ".join(f"{remark.about}: {remark.text}".split())))
+    if found := twins(args.output, done.files):
+        raise terminal.Failure(f"there are other files of these gateways, nothing was written:{_listed(found)}")
+    if (found := existing(args.output, done.files)) and not args.force:
+        raise terminal.Failure(f"these are there already, nothing was written (--force overwrites):{_listed(found)}")
     try:
         write(args.output, done.files)
     except FileError as error:
@@ -59,6 +60,10 @@ def run(args: Namespace) -> int:
     if done.files:
         terminal.say_what_was_done("\n".join(str(args.output / file.path) for file in done.files))
     return 1 if args.strict and done.remarks else 0
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return "".join(f"\n  {path}" for path in paths)
 
 
 def _found(args: Namespace) -> "Found":

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+_GATEWAYS = PurePosixPath("gateways.d")
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -26,12 +28,26 @@ def existing(directory: Path, files: Iterable[File]) -> list[Path]:
     return [path for file in files if os.path.lexists(path := directory / file.path)]
 
 
+def twins(directory: Path, files: Iterable[File]) -> list[Path]:
+    """Gateway files that are there, of a name that differs from a new one's by case or suffix alone.
+
+    No directory can have both, and neither replaces the other.
+    """
+    new = {file.path.stem.lower(): file.path for file in files if file.path.parent == _GATEWAYS}
+    try:
+        there = sorted((directory / _GATEWAYS).iterdir())
+    except OSError:
+        return []
+    found = [path for path in there if path.suffix in {".yaml", ".yml"} and path.stem.lower() in new]
+    return [path for path in found if path.name != new[path.stem.lower()].name]
+
+
 def write(directory: Path, files: Sequence[File]) -> None:
     """Write them, secrets first: whoever watches the directory sees no gateway before what it needs.
 
     Every file is written aside before the first one is put in its place. Raises FileError.
     """
-    ordered = sorted(files, key=lambda file: (not file.secret, file.path.parent.name == "gateways.d"))
+    ordered = sorted(files, key=lambda file: (not file.secret, file.path.parent == _GATEWAYS))
     written: list[tuple[Path, Path]] = []
     path = directory
     try:

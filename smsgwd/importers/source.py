@@ -12,7 +12,7 @@ from smsgwd.privacyidea import Definition, SmtpServer, old
 
 MAX_OCTETS = 64 << 20
 _KINDS = ("smsgateway", "smtpserver")
-_SECTION = re.compile(r"""["']?([A-Za-z_]\w*)["']?[ \t]*:(?:[ \t]|$)""")
+_KEY = re.compile(r"""["']?(\w+)["']?[ \t]*:(?:\s|$)""")
 _LIST = re.compile(r"(?:---[ \t]*\n)?(?:[ \t]*(?:#.*)?\n)*- ")
 _TRUE = {"true", "yes", "on", "1"}
 _NO_VALUE = {"", "~", "null"}
@@ -109,15 +109,23 @@ def _only(text: str) -> str:
 
     An export carries all of privacyIDEA, and what is ignored may be large, or YAML that is refused elsewhere.
     """
-    lines = text.splitlines(keepends=True)
-    heads = [found[1] if (found := _SECTION.match(line)) else "" for line in lines]
+    lines = text.split("\n")
+    heads = [_head(line) for line in lines]
     if not set(_KINDS) & set(heads):
         return text
     kept, inside = [], False
     for line, head in zip(lines, heads, strict=True):
-        inside = head in _KINDS if head else inside
-        kept.append(line if inside else "\n")
-    return "".join(kept)
+        inside = inside if head is None else head in _KINDS
+        kept.append(line if inside else "")
+    return "\n".join(kept)
+
+
+def _head(line: str) -> str | None:
+    """The key that begins at the start of a line; None for a line that belongs to what is above it."""
+    if line[:1] in {"", " ", "\t", "\r", "#", "-"}:
+        return None
+    found = _KEY.match(line)
+    return found[1] if found else ""
 
 
 def _plain(node: Node) -> Any:
@@ -190,6 +198,9 @@ def _check_mapping(value: Any, file: str, pointer: str) -> None:
 
 
 def _definitions(entries: _Named, file: str) -> tuple[Definition, ...]:
+    names = [name for name, _ in entries]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise SourceError(f"{file}: there are two gateways {twice[0]!r}")
     return tuple(_definition(name, entry, file) for name, entry in entries)
 
 

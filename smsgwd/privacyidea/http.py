@@ -74,7 +74,7 @@ def _url(sheet: Sheet, url: str) -> tuple[str, str]:
     """The template of the URL, sent as it stands without its tags replaced, and the `user:pass` that it held."""
     if url == CENSORED:
         raise NoCounterpartError("URL is censored in the source")
-    found = _URL.match(url.strip())
+    found = _URL.match(url.lstrip())
     if found is None:
         raise NoCounterpartError("URL does not begin with http:// or https://" if url else "URL is missing")
     scheme, place, target = found.groups()

@@ -8,7 +8,11 @@ from smsgwd import msisdn
 from smsgwd.privacyidea.sheet import Sheet
 
 _REGEXP = re.compile("^/(.*)/(.*)/$")
-_READ_OTHERWISE = re.compile(r"\[\[:|\{(?![0-9,]*\})")  # POSIX classes and fuzzy counts, which Python's `re` has not
+_PART = re.compile(
+    r"(\\N\{[^}]*\}|\\.)|\[(\^?\]?(?:\\.|[^\]\\])*)\]|\{(?!(?:[0-9]+,?[0-9]*|,[0-9]*)\})",  # an escape, a set, a brace
+    re.DOTALL,
+)
+_IN_SET = re.compile(r"\\.|\[", re.DOTALL)
 
 
 def phone(sheet: Sheet, regexp: str) -> dict[str, Any]:
@@ -26,15 +30,29 @@ def _rule(sheet: Sheet, regexp: str) -> dict[str, str] | None:
     if fault := _python_fault(match, replace):
         sheet.remark(f"REGEXP is left out, as privacyIDEA does not apply it: {fault}")
         return None
-    match = match or "(?:)"  # a rule needs a pattern, and an empty one fits everywhere
+    match = _PART.sub(_as_re_reads, match) or "(?:)"  # a rule needs a pattern, and an empty one fits everywhere
     try:
         msisdn.compile_rewrite(match, replace)
     except ValueError:
         sheet.remark("REGEXP is left out: smsgwd cannot read this regular expression")
         return None
-    if _READ_OTHERWISE.search(match):
-        sheet.remark("REGEXP may mean another thing to smsgwd, which knows [[:alpha:]] and {e<=1}: look at it")
     return {"match": match, "replace": replace}
+
+
+def _as_re_reads(found: re.Match[str]) -> str:
+    """A part of a pattern, in which `[[:alpha:]]` and `x{e<=1}` are what they are to `re`: nothing special.
+
+    smsgwd's engine, `regex`, knows them as a POSIX class and a fuzzy count.
+    """
+    if found[1]:
+        return found[1]
+    if found[2] is None:
+        return r"\{"
+    return f"[{_IN_SET.sub(_escaped, found[2])}]"
+
+
+def _escaped(part: re.Match[str]) -> str:
+    return r"\[" if part[0] == "[" else part[0]
 
 
 def _python_fault(match: str, replace: str) -> str:

@@ -83,7 +83,7 @@ def sipgate(sheet: Sheet, options: Mapping[str, str]) -> dict[str, Any]:
         "username": sheet.text("USERNAME", username),
         "password": sheet.secret("PASSWORD", password),
         "api": "xmlrpc",
-        "proxy": proxies(sheet, options) or None,
+        "proxy": proxies(sheet, {"PROXY": options.get("PROXY", "")}) or None,
         "timeout": {"total": duration(_SIPGATE_TIMEOUT_S)},
     }
     return {"deadline": deadline(_SIPGATE_TIMEOUT_S), "settings": present(settings)}
