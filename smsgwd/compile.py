@@ -161,12 +161,20 @@ def _common(draft: Draft, data: Mapping[str, Any]) -> dict[str, Any]:
         "provider_name": data.get("provider", ""),
         "sender": draft.sender,
         "enabled": data.get("enabled", True),
+        "disabled_at": _disabled_at(draft, data),
         "description": data.get("description", ""),
         "deadline_s": _seconds(draft, data, "deadline", 30.0),
         "templates": MappingProxyType(templates),
         "variables": frozenset(name for template in templates.values() for name in template.variables),
         "digest": digest_of({key: value for key, value in data.items() if key not in _NOT_IN_DIGEST}),
     }
+
+
+def _disabled_at(draft: Draft, data: Mapping[str, Any]) -> str:
+    if data.get("enabled", True):
+        return ""
+    line, column = draft.source.position(("enabled",), key=True)
+    return f"{draft.source.file}:{line}:{column}"
 
 
 def _phone(draft: Draft, data: Mapping[str, Any], default_format: str) -> msisdn.PhoneRules:
@@ -348,6 +356,7 @@ def _fingerprint(draft: Draft, data: Mapping[str, Any], depends: Iterable[str]) 
     """Of all that shaped the gateway, secrets and files included: keyed for this process, it tells nothing."""
     keyed = hashlib.blake2b(key=_PROCESS_KEY)
     keyed.update(digest_of(dict(data)).encode())
+    keyed.update(_disabled_at(draft, data).encode("utf-8", "surrogatepass"))  # it is told to whoever wants to send
     for name, secret in sorted(draft.secrets.items()):
         keyed.update(f"\0{name}\0{secret.reveal()}".encode("utf-8", "surrogatepass"))
     for path in sorted(draft.files):

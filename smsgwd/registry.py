@@ -155,6 +155,7 @@ class _Named:
     phone: PhoneRules
     sender: str = ""
     enabled: bool = True
+    disabled_at: str = ""  # FILE:LINE:COLUMN of what says so
     description: str = ""
     deadline_s: float = 30.0
     templates: Mapping[str, TextTemplate] = field(default_factory=dict)
@@ -354,7 +355,8 @@ class Registry:
         """The gateway, ready to send. Raises RequestError unknown-gateway or gateway-unavailable."""
         gateway = self.renderable(name)
         if not gateway.enabled:
-            raise RequestError("gateway-unavailable", "the gateway is disabled (enabled: false)", {"state": "disabled"})
+            detail = f"the gateway is disabled: {gateway.disabled_at}: enabled: false"
+            raise RequestError("gateway-unavailable", detail, {"state": "disabled"})
         return gateway
 
     def reach(self, served: Served) -> Iterator[Served]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -174,6 +175,19 @@ async def test_a_disabled_gateway_is_disabled(config: Configuration) -> None:
         config.write("off", f"{CONSOLE}{secret}")
         result = await reloader.reload()
         assert codes(result) == ["missing-secret"]
+
+
+@on_loop
+async def test_a_disabled_gateway_says_where(config: Configuration) -> None:
+    """Sends to it are refused with file, line and reason, also when the line has moved."""
+    path = config.write("off", f"{CONSOLE}enabled: false\n")
+    async with running(config) as reloader:
+        with pytest.raises(RequestError, match=rf"{re.escape(str(path))}:2:1: enabled: false"):
+            reloader.registry.sendable("off")
+        config.write("off", f"# why\n{CONSOLE}enabled: false\n")
+        await reloader.reload()
+        with pytest.raises(RequestError, match=rf"{re.escape(str(path))}:3:1: enabled: false"):
+            reloader.registry.sendable("off")
 
 
 @pytest.mark.parametrize("odd", [os.mkfifo, lambda path: path.symlink_to("nowhere")])
