@@ -5,12 +5,13 @@ import re
 import time
 from dataclasses import dataclass, replace
 
+_LONGEST_S = 366 * 86_400.0  # a year: sockets and clocks refuse what is beyond some hundred years
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `500ms`, `3s`, `2m` or `1h`.
+    """Seconds of `500ms`, `3s`, `2m` or `1h`; more than a year is a year.
 
     Raises ValueError, with the mend in its text, for anything else and for zero.
     """
@@ -20,7 +21,7 @@ def parse_duration(text: str) -> float:
     seconds = int(match[1]) * _SECONDS[match[2]]
     if seconds <= 0:
         raise ValueError("a duration of zero is not possible: give at least 1ms")
-    return seconds
+    return min(seconds, _LONGEST_S)
 
 
 @dataclass(frozen=True, slots=True)

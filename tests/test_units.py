@@ -13,6 +13,11 @@ def test_durations_are_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
+def test_the_longest_duration_is_a_year() -> None:
+    """Whatever is written, the clocks of the system can hold it."""
+    assert parse_duration("999999999h") == parse_duration("8784h") == 366 * 86_400
+
+
 @pytest.mark.parametrize(
     "text", ["", "3", "3 s", "1.5s", "-1s", "+1s", "0s", "0ms", "3S", "1d", "s", "3s\n", "٣s", "1" * 10 + "s"]
 )
