@@ -748,3 +748,10 @@ def test_a_description_with_a_credential(tmp_path: Path) -> None:
     found = taken({"smsgateway": {"x": entry}}, tmp_path)
     assert "description" not in found.data("x")
     assert found.remarks("x") == ["the description is left out: it holds a credential"]
+
+
+def test_the_page_names_every_parameter() -> None:
+    """docs/privacyidea.md says of each parameter of each class what becomes of it."""
+    page = (Path(__file__).parent.parent / "docs" / "privacyidea.md").read_text("utf-8")
+    named = {name for names in privacyidea.PARAMETERS.values() for name in names}
+    assert [name for name in sorted(named) if f"`{name}`" not in page] == []
