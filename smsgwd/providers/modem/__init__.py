@@ -5,6 +5,7 @@ import logging
 import random
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -66,23 +67,33 @@ class Modem:
 
 
 class Device:
-    """A serial line. One gateway has it at a time, and is asked to give it back when another wants it."""
+    """A serial line. One gateway has it at a time, and gives it back when another has a message to send."""
 
     def __init__(self) -> None:
         self.holder: ModemProvider | None = None
-        self.wanted = 0  # by how many others
+        self._wanting: set[ModemProvider] = set()
         self._lock = asyncio.Lock()
 
     async def take(self, holder: "ModemProvider") -> None:
         """Wait for it."""
-        self.wanted += 1
-        try:
-            if self.holder is not None:
-                self.holder.give_back()
-            await self._lock.acquire()
-        finally:
-            self.wanted -= 1
+        await self._lock.acquire()
         self.holder = holder
+        self.ask()
+
+    @contextmanager
+    def wanted(self, wanting: "ModemProvider") -> Iterator[None]:
+        """A message of this gateway waits for the device."""
+        self._wanting.add(wanting)
+        self.ask()
+        try:
+            yield
+        finally:
+            self._wanting.discard(wanting)
+
+    def ask(self) -> None:
+        """Have the gateway that has it give it back, if another wants it."""
+        if self.holder is not None and self._wanting - {self.holder}:
+            self.holder.give_back()
 
     def release(self) -> None:
         """The next one may have it."""
@@ -179,9 +190,9 @@ class ModemProvider(Provider[Segments, ModemReply]):
             self._giving_back = asyncio.create_task(self._give_back())
 
     async def _give_back(self) -> None:
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
         async with self._turn:
-            if self._opening is not None and self._device.holder is self:
-                await asyncio.wait({self._opening})
             await self._drop()
 
     # Opening. While there is a child, the device is ours.
@@ -193,7 +204,8 @@ class ModemProvider(Provider[Segments, ModemReply]):
         if self._child is None and (self._opening is None or self._opening.done()):
             self._begin_opening()
         if self._opening is not None:
-            await asyncio.wait({self._opening}, timeout=deadline.remaining())
+            with self._device.wanted(self):
+                await asyncio.wait({self._opening}, timeout=deadline.remaining())
         if self._opening is not None and self._opening.done():
             self._opening.result()
         if self._child is None or deadline.remaining() < _LEAST_S:
@@ -218,8 +230,6 @@ class ModemProvider(Provider[Segments, ModemReply]):
         finally:
             if self._child is None:
                 self._device.release()
-            elif self._device.wanted:
-                self.give_back()
 
     async def _opened(self) -> Child:
         if find_spec("gammu") is None:
