@@ -82,6 +82,7 @@ def test_the_environment_is_not_asked(
         (http(500, b"{}"), "HTTP status 500: an error"),
         (http(200, b"<html>"), "the answer is not JSON"),
         (http(200, b"[" * 100_000), "the answer is not JSON"),
+        (http(200, b'["\\ud800"]'), "a text holds half of a surrogate pair, which is no character"),
         (http(200, b'"x"'), "neither an export of privacyIDEA"),
         (http(200, b"[]"), "holds no SMS gateway"),
         (

@@ -729,6 +729,14 @@ def test_secrets_are_read_back_as_they_were(tmp_path: Path, value: str) -> None:
     assert found.gateways["x"].provider.describe(sent)["body"] == {"token": value}
 
 
+def test_names_of_secrets(tmp_path: Path) -> None:
+    """They are what a file and a template can be called, each its own, whatever the options are called."""
+    options = {"Über-Token": "geheim1", "token!": "geheim2", "TOKEN": "geheim3", "2-password": "geheim4"}
+    found = http(tmp_path, **options, **{f"{'long' * 70}_token": "geheim5", "密token": "geheim6"})
+    assert list(found.data("x")["secrets"]) == ["ber_token", "token", "token_2", "_2_password", "long" * 15, "token_3"]
+    assert len(found.gateways) == 1
+
+
 def test_a_number_that_is_a_credential(tmp_path: Path) -> None:
     """No file holds a credential, so a number that is one becomes text from a secret, with a remark."""
     found = http(tmp_path, **JSON, auth='{"token": 4711, "on": true, "pin": {"password": [null, 5]}}')

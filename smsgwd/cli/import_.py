@@ -17,7 +17,8 @@ token configuration; `-` reads standard input. URL is that of a privacyIDEA serv
 administrator who has the right smsgateway_read.
 
 Writes gateways.d/NAME.yaml, secrets.d/NAME/KEY and, where it is needed, smsgwd.yaml below DIR, and prints their names.
-What has no exact counterpart is a remark, on standard error and as a comment in the file.
+What has no exact counterpart is a remark, on standard error and as a comment in the file. Secret files belong to who
+runs this, and only that user can read them: give them to the daemon's user (chown -R smsgwd: DIR/secrets.d).
 """
 _EPILOG = """\
 examples:
@@ -25,7 +26,7 @@ examples:
   smsgwd import privacyidea https://pi.example.com --token-file token -o /etc/smsgwd
   smsgwd check --config /etc/smsgwd --secrets
 
-exit codes: 0 imported; 1 nothing was, or with --strict there are remarks; 2 wrong usage.
+exit codes: 0 imported; 1 the source or DIR cannot be used, or with --strict there are remarks; 2 wrong usage.
 """
 
 
@@ -42,7 +43,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Import; exit code 1 when there was nothing to import, and with --strict when there are remarks."""
+    """Import; exit code 1 when that is not possible, and with --strict when there are remarks."""
     from smsgwd.importers.files import FileError, existing, twins, write  # noqa: PLC0415 - beside the rest
     from smsgwd.importers.privacyidea import convert  # noqa: PLC0415 - what compiles files takes 0.3 s to import
 
@@ -106,6 +107,8 @@ def _stem(source: str) -> str:
 def _octets(source: str) -> bytes:
     from smsgwd.importers.source import MAX_OCTETS  # noqa: PLC0415 - as in `run`
 
+    if source == "-" and sys.stdin is None:
+        raise terminal.Failure("standard input is closed")
     try:
         if source == "-":
             return sys.stdin.buffer.read(MAX_OCTETS + 1)

@@ -1,4 +1,4 @@
-"""Writes the files of an import: all or none, each atomically, secrets for nobody else's eyes."""
+"""Writes the files of an import, each atomically, secrets for nobody else's eyes."""
 
 import os
 import secrets

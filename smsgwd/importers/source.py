@@ -40,6 +40,7 @@ def read(octets: bytes, file: str, stem: str) -> Found:
 
 def found_in(data: Any, file: str, stem: str = "") -> Found:
     """What parsed data holds: an export, a list (bare or in its envelope), or an old dictionary. Raises SourceError."""
+    _check_text(data, file)
     if isinstance(data, Mapping) and "result" in data:
         data = _unwrapped(data["result"], file)
     if isinstance(data, list):
@@ -59,15 +60,13 @@ def found_in(data: Any, file: str, stem: str = "") -> Found:
 
 
 def _parsed(octets: bytes, file: str) -> Any:
-    """The data, all text checked to be Unicode. Raises SourceError."""
+    """The data. Raises SourceError."""
     try:
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(f"{file}: not UTF-8 (octet {error.start + 1})") from None
     start = text.lstrip()[:1]
-    data = _json(text, file) if start and start in "{[" else _yaml(text, file)
-    _check_text(data, file)
-    return data
+    return _json(text, file) if start and start in "{[" else _yaml(text, file)
 
 
 def _json(text: str, file: str) -> Any:

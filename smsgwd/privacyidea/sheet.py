@@ -13,6 +13,7 @@ from smsgwd.privacyidea.definition import CENSORED, Mapped
 from smsgwd.secret import Secret
 
 _DEADLINE_S = 30.0  # the default of a gateway file
+_LONGEST_NAME = 60  # of a secret, which is a file, too
 
 
 class Sheet:
@@ -34,7 +35,7 @@ class Sheet:
 
     def secret(self, key: str, value: str) -> str:
         """The reference to a new secret, named after what it is for."""
-        base = re.sub(r"\W+", "_", key, flags=re.ASCII).strip("_").lower() or "secret"
+        base = re.sub(r"\W+", "_", key, flags=re.ASCII).strip("_").lower()[:_LONGEST_NAME] or "secret"
         base = f"_{base}" if base[0].isdigit() else base
         name, number = base, 1
         while name in self.secrets:
