@@ -17,9 +17,12 @@ from smsgwd.message import sender_fault
 from smsgwd.outcome import Kind
 from smsgwd.providers._base import Path_, Provider, Site
 from smsgwd.registry import (
+    UNLIMITED,
     AccessRule,
+    Choice,
     Failover,
     Gateway,
+    Limits,
     LogSettings,
     Reference,
     Retry,
@@ -33,7 +36,7 @@ from smsgwd.registry import (
 )
 from smsgwd.secret import MASKED, SHORT_SECRET, Secret, SecretRef, SecretUnavailableError
 from smsgwd.templates import Scope, Template, TemplateError, compile_template
-from smsgwd.units import parse_duration
+from smsgwd.units import Pace, parse_duration, parse_pace
 
 _MESSAGE_NAMES = frozenset({"phone", "message", "otp", "sender", "reference"})
 _NOT_IN_DIGEST = ("description", "tests")  # what changes nothing for a message
@@ -166,6 +169,7 @@ def _common(draft: Draft, data: Mapping[str, Any]) -> dict[str, Any]:
         "deadline_s": _seconds(draft, data, "deadline", 30.0),
         "templates": MappingProxyType(templates),
         "variables": frozenset(name for template in templates.values() for name in template.variables),
+        "limits": _limits(draft, data.get("limits", {})),
         "digest": digest_of({key: value for key, value in data.items() if key not in _NOT_IN_DIGEST}),
     }
 
@@ -352,10 +356,47 @@ def _retry(draft: Draft, retry: Mapping[str, Any]) -> Retry:
     )
 
 
+def _limits(draft: Draft, limits: Mapping[str, Any]) -> Limits:
+    """The limits of either file."""
+    if not limits:
+        return UNLIMITED
+    return Limits(
+        rate=_pace(draft, limits, "rate"),
+        in_flight=limits.get("in_flight"),
+        per_recipient=_pace(draft, limits, "per_recipient"),
+        budget=_pace(draft, limits, "budget"),
+        countries=_countries(draft, limits),
+        number_types=_choice(limits.get("number_types")),
+    )
+
+
+def _pace(draft: Draft, limits: Mapping[str, Any], key: str) -> Pace | None:
+    try:
+        return parse_pace(limits[key]) if key in limits else None
+    except ValueError as error:
+        draft.problem(("limits", key), "bad-value", str(error))
+        return None
+
+
+def _countries(draft: Draft, limits: Mapping[str, Any]) -> Choice | None:
+    for kind, names in limits.get("countries", {}).items():
+        for index, name in enumerate(names):
+            if not msisdn.known_region(name):
+                at = ("limits", "countries", kind, index)
+                draft.problem(at, "unknown-region", f"{name!r} is no region", msisdn.nearest_regions(name))
+    return _choice(limits.get("countries"))
+
+
+def _choice(names: Mapping[str, Sequence[str]] | None) -> Choice | None:
+    if names is None:
+        return None
+    return Choice(frozenset(names.get("allow", names.get("deny", ()))), denied="deny" in names)
+
+
 def _fingerprint(draft: Draft, data: Mapping[str, Any], depends: Iterable[str]) -> str:
     """Of all that shaped the gateway, secrets and files included: keyed for this process, it tells nothing."""
     keyed = hashlib.blake2b(key=_PROCESS_KEY)
-    keyed.update(digest_of(dict(data)).encode())
+    keyed.update(digest_of({key: value for key, value in data.items() if key != "tests"}).encode())
     keyed.update(_disabled_at(draft, data).encode("utf-8", "surrogatepass"))  # it is told to whoever wants to send
     for name, secret in sorted(draft.secrets.items()):
         keyed.update(f"\0{name}\0{secret.reveal()}".encode("utf-8", "surrogatepass"))
@@ -407,6 +448,7 @@ def compile_site(
     for name, server in servers.items():
         for key in {"username", "password"} & server.keys():
             draft.template(server[key], ("smtp_servers", name, key))
+    limits = _limits(draft, data.get("limits", {}))
     if has_errors(problem for problem in draft.problems if problem.code != "missing-secret"):
         return None, _ordered(draft.problems)
     scripts = data.get("scripts", {}).get("directory", "scripts")
@@ -421,6 +463,7 @@ def compile_site(
         site=site,
         socket=_socket(data.get("socket", {})),
         access=tuple(_access_rule(rule) for rule in data.get("access", [])),
+        limits=limits,
         log=LogSettings(**data.get("log", {})),
     )
     draft.problems += advice.of_site(source, data, draft.used)

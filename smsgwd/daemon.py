@@ -14,6 +14,7 @@ from aiohttp import web
 from smsgwd import __version__, logs
 from smsgwd.errors import ConfigError
 from smsgwd.idempotency import Idempotency
+from smsgwd.limits import Limiter
 from smsgwd.metrics import Metrics
 from smsgwd.registry import Registry
 from smsgwd.reload import Reloader, ReloadResult
@@ -95,8 +96,9 @@ class Daemon:
         self._reloader = reloader
         self._listeners = listeners
         self._notifier = notifier
-        self._metrics = Metrics(reloader)
-        self._sends = Sends(reloader, self._metrics, Idempotency(), limits.in_flight)
+        limiter = Limiter()
+        self._metrics = Metrics(reloader, limiter)
+        self._sends = Sends(reloader, self._metrics, Idempotency(), limiter, limits.in_flight)
         self._api = Api(reloader, self._sends, self._metrics, self.reload)
         self._doors = Doors(self._api.serve, limits)
         self._runner = web.ServerRunner(self._doors, shutdown_timeout=_LAST_ANSWERS_S)
@@ -201,7 +203,7 @@ class Daemon:
                 logs.set_up(config.log)
                 self._log_settings = config.log
             self._api.access = await asyncio.to_thread(look_up, config.access)
-            self._sends.forget_gone()
+            self._sends.follow()
             if config.socket != self._at_start.socket:
                 log.warning("`socket` of smsgwd.yaml has changed: that takes a restart")
             self._notifier.status(self._standing())

@@ -6,9 +6,10 @@ from typing import Protocol
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from smsgwd.limits import Limiter
 from smsgwd.outcome import Outcome
 from smsgwd.registry import Registry, State
 
@@ -38,7 +39,7 @@ class Configuration(Protocol):
 class Metrics:
     """Counts outcomes, and shows how the configuration stands."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, limiter: Limiter) -> None:
         self._registry = CollectorRegistry(auto_describe=True)
         self._messages = Counter(
             "smsgwd_messages", "Sends that ended.", ["gateway", "outcome", "reason"], registry=self._registry
@@ -59,7 +60,7 @@ class Metrics:
             registry=self._registry,
             buckets=_BUCKETS_S,
         )
-        self._registry.register(_Standing(configuration))
+        self._registry.register(_Standing(configuration, limiter))
         ProcessCollector(registry=self._registry)
 
     def observe(self, outcome: Outcome) -> None:
@@ -79,8 +80,9 @@ class Metrics:
 class _Standing(Collector):
     """How the configuration stands now; asked for at each scrape, so nothing has to be kept in step."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, limiter: Limiter) -> None:
         self._configuration = configuration
+        self._limiter = limiter
 
     def collect(self) -> Iterator[Metric]:
         registry = self._configuration.registry
@@ -97,7 +99,7 @@ class _Standing(Collector):
         info = GaugeMetricFamily("smsgwd_config_info", "The configuration that serves.", labels=["digest"])
         info.add_metric([registry.digest], 1)
         yield info
-        yield from (_states(registry), _in_flight(registry), _binds(registry))
+        yield from (_states(registry), _in_flight(registry), _binds(registry), _limited(self._limiter))
 
 
 def _states(registry: Registry) -> Metric:
@@ -115,6 +117,13 @@ def _in_flight(registry: Registry) -> Metric:
     for entry in registry.entries.values():
         if entry.gateway is not None:
             family.add_metric([entry.name], entry.gateway.usage.in_flight)
+    return family
+
+
+def _limited(limiter: Limiter) -> Metric:
+    family = CounterMetricFamily("smsgwd_limited", "Messages that a limit refused.", labels=["gateway", "limit"])
+    for names, number in sorted(limiter.refused.items()):
+        family.add_metric(names, number)
     return family
 
 

@@ -20,6 +20,8 @@ REWRITE_TIMEOUT_S = 0.05  # of one rule on one number
 E164, DIGITS, INTERNATIONAL, NATIONAL, VERBATIM = "e164", "digits", "international", "national", "verbatim"
 FORMATS = (E164, DIGITS, INTERNATIONAL, NATIONAL, VERBATIM)
 
+_MISTAKEN_REGIONS = {"UK": "GB", "EL": "GR", "EN": "GB"}  # what people write for it
+
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _LONGEST_SHORT_CODE = 8
 _WRITTEN_NUMBER = re.compile(r"\+?[\d\s()./\-\u2010-\u2015\u2212]+")  # digits, blanks, brackets, dots, slashes, dashes
@@ -87,14 +89,36 @@ def known_region(code: str) -> bool:
 
 def region_of(e164: str) -> str | None:
     """The country of a number, as two capital letters (ISO 3166-1); None where several share its calling code."""
+    regions = regions_of(e164)
+    return next(iter(regions)) if len(regions) == 1 else None
+
+
+def regions_of(e164: str) -> frozenset[str]:
+    """The country of a number; of a range that the library does not know yet, all that share its calling code."""
     import phonenumbers  # noqa: PLC0415 - as in `parse`
 
     number = phonenumbers.parse(e164, None)
-    region: str | None = phonenumbers.region_code_for_number(number)
-    if region is None:  # a range that the library does not know yet
-        regions = phonenumbers.region_codes_for_country_code(number.country_code or 0)
-        return regions[0] if len(regions) == 1 else None
-    return region
+    region = phonenumbers.region_code_for_number(number)
+    return frozenset([region] if region else phonenumbers.region_codes_for_country_code(number.country_code or 0))
+
+
+def type_of(e164: str) -> str:
+    """What sort of number it is by the numbering plans: `mobile`, `premium_rate`, ... or `unknown`."""
+    import phonenumbers  # noqa: PLC0415 - as in `parse`
+
+    kind = phonenumbers.number_type(phonenumbers.parse(e164, None))
+    name: str = phonenumbers.PhoneNumberType.to_string(kind)
+    return name.lower()
+
+
+def nearest_regions(code: str) -> str:
+    """What may have been meant by a code that is no region, in words for the author of a file."""
+    import phonenumbers  # noqa: PLC0415 - as in `parse`
+
+    if code in _MISTAKEN_REGIONS:
+        return f"did you mean `{_MISTAKEN_REGIONS[code]}`?"
+    near = sorted(region for region in phonenumbers.SUPPORTED_REGIONS if region[0] == code[:1])
+    return f"those with {code[0]}: {', '.join(near)}" if near else "two capital letters: DE, AT, CH"
 
 
 def read(written: str, rules: PhoneRules) -> Recipient:

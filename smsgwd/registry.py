@@ -19,6 +19,7 @@ from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.providers._base import Provider, Site
 from smsgwd.secret import Secret
 from smsgwd.templates import Template
+from smsgwd.units import Pace
 
 
 class State(StrEnum):
@@ -151,6 +152,33 @@ class _Named:
     """What gateways and failovers share. Compiled, nothing left to parse."""
 
     name: str
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """These names alone or, `denied`, all but these."""
+
+    names: frozenset[str]
+    denied: bool = False
+
+    def admits(self, found: frozenset[str]) -> bool:
+        """Whether something may pass that is one of `found`, nobody knows which."""
+        return not found & self.names if self.denied else found <= self.names
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may leave, and where to. What is None is not limited."""
+
+    rate: Pace | None = None  # segments; what is more waits
+    in_flight: int | None = None  # sends at once
+    per_recipient: Pace | None = None  # messages to one number
+    budget: Pace | None = None  # segments
+    countries: Choice | None = None  # two capital letters each (ISO 3166-1)
+    number_types: Choice | None = None  # the names of `msisdn.NUMBER_TYPES`
+
+
+UNLIMITED = Limits()
+
+
     provider_name: str
     phone: PhoneRules
     sender: str = ""
@@ -165,6 +193,7 @@ class _Named:
     fingerprint: str = ""  # of all that shaped it, secret values included; equal: the running version may stay
     files: frozenset[Path] = (
         frozenset()
+    limits: Limits = UNLIMITED
     )  # read beside the gateway file: secrets, certificates; the reload looks at them
     usage: Usage = field(default_factory=Usage)
 
@@ -314,6 +343,7 @@ class SiteConfig:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
+    limits: Limits = UNLIMITED  # of all gateways together
     """Everything that is served at one moment. `problems` are all findings, of gateways and of the rest."""
 
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))

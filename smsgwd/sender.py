@@ -14,6 +14,7 @@ from typing import Any
 
 from smsgwd import msisdn, segments
 from smsgwd.errors import MessageError, RequestError, SubmitError
+from smsgwd.limits import SITE, BarredError, Bounds, Claim, Limiter, bounds_of, check_destination
 from smsgwd.message import Message, SendRequest, sender_fault
 from smsgwd.outcome import Attempt, Kind, Outcome, Reason
 from smsgwd.privacy import hide_secrets, mask_number, scrub
@@ -48,10 +49,12 @@ def prepare(gateway: Gateway, request: SendRequest) -> Ready:
     return _fit(gateway, _with_text(gateway, request))
 
 
-def _fit(gateway: Gateway, request: SendRequest) -> Ready:
-    """A request whose text is rendered, as this gateway sends it. Raises MessageError."""
+def _fit(gateway: Gateway, request: SendRequest, bounds: Bounds = ()) -> Ready:
+    """A request whose text is rendered, as this gateway sends it inside of these bounds. Raises MessageError."""
+    recipient = msisdn.read(request.to, gateway.phone)
+    check_destination(recipient, bounds)
     message = Message(
-        to=msisdn.read(request.to, gateway.phone),
+        to=recipient,
         text=request.text or "",
         sender=_sender(request.sender or gateway.sender),
         reference=request.reference or "",
@@ -125,8 +128,10 @@ def render(registry: Registry, request: SendRequest) -> dict[str, Any]:
     """
     served = registry.renderable(request.gateway)
     request = _with_text(served, request)
-    gateway = _first(registry, served, request.to).as_shown()
-    ready = _fit(gateway, request)
+    gateway, path = _first(registry, served, request.to)
+    bounds = bounds_of(registry, gateway, path)
+    gateway = gateway.as_shown()
+    ready = _fit(gateway, request, bounds)
     return {
         "gateway": gateway.name,
         "provider": gateway.provider_name,
@@ -139,17 +144,30 @@ def render(registry: Registry, request: SendRequest) -> dict[str, Any]:
     }
 
 
-def _first(registry: Registry, served: Served, to: str, path: tuple[str, ...] = ()) -> Gateway:
+def _first(registry: Registry, served: Served, to: str, path: tuple[str, ...] = ()) -> tuple[Gateway, tuple[str, ...]]:
+    """The gateway that is tried first, and the failovers that lead to it."""
     if isinstance(served, Gateway):
-        return served
+        return served, path
     path = (*path, served.name)
     for member in _members(registry, served, to, path):
         return _first(registry, member, to, path)
     raise MessageError(Reason.INVALID_DESTINATION, "no gateway of this failover takes this number")
 
 
-async def send(registry: Registry, request: SendRequest) -> Outcome:
-    """Send one message and say what became of it.
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A send on its way, whatever gateways it comes to. The text of its request is rendered."""
+
+    registry: Registry
+    request: SendRequest
+    claim: Claim
+
+
+_CUT_SHORT = Outcome(Kind.UNKNOWN, Reason.INTERNAL, attempts=1)  # of a send that was cancelled
+
+
+async def send(registry: Registry, request: SendRequest, limiter: Limiter | None = None) -> Outcome:
+    """Send one message and say what became of it. Without `limiter` there is nothing that it is counted with.
 
     Raises RequestError only (no such gateway, not available, no such template); all else is an outcome.
     """
@@ -158,7 +176,8 @@ async def send(registry: Registry, request: SendRequest) -> Outcome:
     with ExitStack() as versions:
         for one in registry.reach(served):
             versions.enter_context(one.usage.held())
-        outcome = await _send(registry, served, request, Deadline(started + _deadline_s(served, request)))
+        deadline = Deadline(started + _deadline_s(served, request))
+        outcome = await _send(registry, served, request, deadline, limiter or Limiter())
     outcome = replace(
         outcome,
         gateway=outcome.gateway or served.name,
@@ -176,68 +195,89 @@ def _deadline_s(served: Served, request: SendRequest) -> float:
     return served.deadline_s if request.deadline_s is None else min(request.deadline_s, served.deadline_s)
 
 
-async def _send(registry: Registry, served: Served, request: SendRequest, deadline: Deadline) -> Outcome:
+async def _send(
+    registry: Registry, served: Served, request: SendRequest, deadline: Deadline, limiter: Limiter
+) -> Outcome:
     try:
         request = _with_text(served, request)
     except MessageError as error:
         return Outcome(Kind.REJECTED, error.reason, detail=error.detail)
-    return await _reach(registry, served, request, deadline, ())
+    return await _reach(_Run(registry, request, Claim(limiter, registry.generation)), served, deadline, ())
 
 
-async def _reach(
-    registry: Registry, served: Served, request: SendRequest, deadline: Deadline, path: tuple[str, ...]
-) -> Outcome:
-    """Send a message whose text is rendered; `path` are the failovers that led here."""
-    if isinstance(served, Failover):
-        with served.usage:
-            return await _over(registry, served, request, deadline, (*path, served.name))
-    started = time.monotonic()
-    outcome = Outcome(Kind.UNKNOWN, Reason.INTERNAL, attempts=1)  # stands when we are cancelled
+async def _reach(run: _Run, served: Served, deadline: Deadline, path: tuple[str, ...]) -> Outcome:
+    """Send it by this way; `path` are the failovers that led here."""
+    outcome = _CUT_SHORT
     try:
         with served.usage:
-            outcome = await _through(served, request, deadline, show=registry.config.log.shows_messages)
+            way = (
+                _over(run, served, deadline, path) if isinstance(served, Failover) else _by(run, served, deadline, path)
+            )
+            outcome = await way
     finally:
-        served.breaker.note(outcome, time.monotonic())
-    elapsed_s = time.monotonic() - started
-    return replace(outcome, gateway=served.name, provider=served.provider_name, elapsed_s=elapsed_s)
+        run.claim.settle(served.name, outcome)
+        if not path:
+            run.claim.settle(SITE, outcome)
+    return outcome
 
 
-async def _through(gateway: Gateway, request: SendRequest, deadline: Deadline, *, show: bool) -> Outcome:
+async def _by(run: _Run, gateway: Gateway, deadline: Deadline, path: tuple[str, ...]) -> Outcome:
+    """Send it by this gateway."""
+    started = time.monotonic()
+    outcome = _CUT_SHORT
     try:
-        ready = _fit(gateway, request)
+        outcome = await _through(run, gateway, deadline, path)
+    finally:
+        gateway.breaker.note(outcome, time.monotonic())
+    elapsed_s = time.monotonic() - started
+    return replace(outcome, gateway=gateway.name, provider=gateway.provider_name, elapsed_s=elapsed_s)
+
+
+async def _through(run: _Run, gateway: Gateway, deadline: Deadline, path: tuple[str, ...]) -> Outcome:
+    show = run.registry.config.log.shows_messages
+    bounds = bounds_of(run.registry, gateway, path)
+    try:
+        ready = _fit(gateway, run.request, bounds)
     except MessageError as error:
+        if isinstance(error, BarredError):
+            run.claim.refused(gateway, error.name, error.limit)
         return Outcome(Kind.REJECTED, error.reason, detail=error.detail)
     except Exception as error:  # noqa: BLE001 - what nobody foresaw: nothing has left, so it is unsent
         return _internal(Kind.UNSENT, error)
-    if show:
-        _show_message(gateway, request)
-    outcome = await _attempts(ready, deadline, show=show)
+    outcome = await run.claim.take(bounds, ready.message, gateway, ready.count.segments, deadline)
+    if outcome is None:
+        if show:
+            _show_message(gateway, run.request)
+        if deadline.to_leave.passed:  # it has waited for a place among all members: now that it has one, it goes
+            deadline = Deadline(deadline.at)
+        outcome = await _attempts(ready, deadline, show=show)
     return replace(outcome, segments=ready.count.segments, encoding=ready.count.encoding)
 
 
 # --- failover -------------------------------------------------------------------------------------------------------
 
 
-async def _over(
-    registry: Registry, failover: Failover, request: SendRequest, deadline: Deadline, path: tuple[str, ...]
-) -> Outcome:
+async def _over(run: _Run, failover: Failover, deadline: Deadline, path: tuple[str, ...]) -> Outcome:
     """One member after the other, for as long as the outcome is one after which the next may be tried.
 
     Each has its share of the time to hand the message over, so that one that cannot be reached leaves some to the next.
+    What the limits of the failover itself have refused no other member may send.
     """
+    path = (*path, failover.name)
     outcomes: list[Outcome] = []
     resting: list[Gateway] = []
-    members = list(_members(registry, failover, request.to, path))
+    members = list(_members(run.registry, failover, run.request.to, path))
     for ways, member in zip(range(len(members), 0, -1), members, strict=True):
         if isinstance(member, Gateway) and not member.breaker.admits(time.monotonic()):
             resting.append(member)
             continue
-        outcomes.append(await _reach(registry, member, request, deadline.share(ways), path))
-        if outcomes[-1].kind not in failover.on or deadline.to_leave.passed:
+        outcomes.append(await _reach(run, member, deadline.share(ways), path))
+        over = deadline.to_leave.passed or run.claim.refused_by in {SITE, *path}
+        if over or outcomes[-1].kind not in failover.on:
             break
     if not outcomes and resting:  # all have failed often: better one more try than none
-        outcomes.append(await _reach(registry, resting[0], request, deadline, path))
-    return _combined(outcomes) if outcomes else _nowhere(failover, request.to)
+        outcomes.append(await _reach(run, resting[0], deadline, path))
+    return _combined(outcomes) if outcomes else _nowhere(failover, run.request.to)
 
 
 def _members(registry: Registry, failover: Failover, to: str, path: tuple[str, ...]) -> Iterator[Served]:

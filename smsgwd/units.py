@@ -1,4 +1,4 @@
-"""Durations as people write them, and deadlines as points in time."""
+"""Durations and paces as people write them, and deadlines as points in time."""
 
 import math
 import re
@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 _LONGEST_S = 366 * 86_400.0  # a year: sockets and clocks refuse what is beyond some hundred years
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h)", re.ASCII)
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PACE = re.compile(r"([0-9]{1,9})/([0-9]{0,4})([smhd])", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def parse_duration(text: str) -> float:
@@ -22,6 +23,32 @@ def parse_duration(text: str) -> float:
     if seconds <= 0:
         raise ValueError("a duration of zero is not possible: give at least 1ms")
     return min(seconds, _LONGEST_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """So many in so long: at most `count` in any `window_s` seconds."""
+
+    count: int
+    window_s: float
+    written: str
+
+    def __str__(self) -> str:
+        return self.written
+
+
+def parse_pace(text: str) -> Pace:
+    """The pace of `30/s`, `600/m`, `5/10m`, `100/h` or `2000/d`.
+
+    Raises ValueError, with the mend in its text, for anything else and for zero.
+    """
+    match = _PACE.fullmatch(text)
+    if match is None:
+        raise ValueError("a pace is a whole number, a slash and a time: 30/s, 5/10m, 100/h or 2000/d")
+    count, times = int(match[1]), int(match[2] or 1)
+    if not count or not times:
+        raise ValueError("a pace of zero is not possible: leave the limit out, or give at least 1")
+    return Pace(count, times * _SECONDS[match[3]], text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import gated_provider
 from aiohttp import web
 
 from smsgwd.idempotency import Idempotency
+from smsgwd.limits import Limiter
 from smsgwd.metrics import Metrics
 from smsgwd.registry import Registry, SiteConfig, SocketSettings
 from smsgwd.server.access import look_up
@@ -60,8 +61,9 @@ async def serving(
     limits = limits or Limits()
     provider = gated_provider.Gated()
     configuration = Configuration(gated_provider.registry(provider, config))
-    metrics = Metrics(configuration)
-    sends = Sends(configuration, metrics, Idempotency(), limits.in_flight)
+    limiter = Limiter()
+    metrics = Metrics(configuration, limiter)
+    sends = Sends(configuration, metrics, Idempotency(), limiter, limits.in_flight)
 
     async def reload() -> Reloaded:
         return Reloaded(configuration.registry.digest)

@@ -69,8 +69,13 @@ def _lines(status: Mapping[str, Any], gateways: Sequence[Mapping[str, Any]]) -> 
         f"gateways: {states or 'none'}",
         *_table(gateways),
         *(line for gateway in gateways for line in _details(gateway)),
+        *_site_limits(status.get("limits", {})),
         *(terminal.printable(place_and_words(problem)) for problem in status["problems"]),
     ]
+
+
+def _site_limits(limits: Mapping[str, Any]) -> list[str]:
+    return ["all gateways together:", *_detail("limits", limits), ""] if limits else []
 
 
 def _table(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -80,12 +85,14 @@ def _table(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _details(gateway: Mapping[str, Any]) -> list[str]:
-    """What only some gateways have: the binds of SMPP, the last messages of the console, a breaker that is open."""
+    """What only some gateways have: binds of SMPP, limits, the last messages of the console, a breaker that is open."""
     lines = [line for key, value in gateway.items() if key not in _IN_TABLE for line in _detail(key, value)]
     return [f"{gateway['name']}:", *map(terminal.printable, lines), ""] if lines else []
 
 
 def _detail(key: str, value: Any) -> list[str]:
+    if key == "limits" and isinstance(value, Mapping):
+        return [f"  limit {name}: {_words(usage)}" for name, usage in value.items()]
     if not isinstance(value, list):
         return [f"  {key}: {_words(value)}"] if value else []
     shown = [f"  {key}: {_words(item)}" for item in value[-_DETAILS:]]

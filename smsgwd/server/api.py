@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from smsgwd import __version__, sender
 from smsgwd.errors import MessageError, RequestError
 from smsgwd.idempotency import check_key
+from smsgwd.limits import SITE
 from smsgwd.message import SendRequest
 from smsgwd.metrics import CONTENT_TYPE, Configuration, Metrics
 from smsgwd.outcome import Kind, Outcome
@@ -177,6 +178,7 @@ class Api:
                 "uptime": round(time.monotonic() - self._started, 3),
                 "gateways": shown.counts(),
                 "problems": [problem.as_dict() for problem in shown.problems],
+                **self._sends.usage(SITE),
             }
         )
 
@@ -232,6 +234,7 @@ class Api:
             "problems": [problem.as_dict() for problem in entry.problems],
             "digest": None if gateway is None else gateway.digest,
             "last": self._sends.last(entry.name),
+            **self._sends.usage(entry.name),
             **({} if gateway is None else gateway.status()),
         }
 

@@ -7,18 +7,27 @@ from typing import Any
 from smsgwd import sender
 from smsgwd.errors import RequestError
 from smsgwd.idempotency import Idempotency
+from smsgwd.limits import Limiter
 from smsgwd.message import SendRequest
 from smsgwd.metrics import Configuration, Metrics
 from smsgwd.outcome import Outcome
 
 
 class Sends:
-    """Starts sends and knows how they ended. `limit` is how many may run at once."""
+    """Starts sends and knows how they ended. `limit` is how many may run at once; `limiter` counts what leaves."""
 
-    def __init__(self, configuration: Configuration, metrics: Metrics, idempotency: Idempotency, limit: int) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        metrics: Metrics,
+        idempotency: Idempotency,
+        limiter: Limiter,
+        limit: int,
+    ) -> None:
         self._configuration = configuration
         self._metrics = metrics
         self._idempotency = idempotency
+        self._limiter = limiter
         self._limit = limit
         self._running: set[asyncio.Task[Outcome]] = set()
         self._last: dict[str, dict[str, Any]] = {}
@@ -41,7 +50,7 @@ class Sends:
         return task
 
     async def _send(self, request: SendRequest) -> Outcome:
-        outcome = await sender.send(self._configuration.registry, request)
+        outcome = await sender.send(self._configuration.registry, request, self._limiter)
         self._observe(outcome)
         return outcome
 
@@ -65,10 +74,16 @@ class Sends:
         """How the last send through this gateway ended."""
         return self._last.get(gateway)
 
-    def forget_gone(self) -> None:
-        """Drop what is known of gateways that are served no more."""
-        entries = self._configuration.registry.entries
-        self._last = {name: last for name, last in self._last.items() if name in entries}
+    def usage(self, name: str) -> dict[str, Any]:
+        """`limits`: how much of each limit of a gateway (or `limits.SITE`) is used; nothing where nothing counts."""
+        found = self._limiter.usage(self._configuration.registry, name)
+        return {"limits": found} if found else {}
+
+    def follow(self) -> None:
+        """Take over the limits of a new configuration, and drop what is known of gateways that are served no more."""
+        registry = self._configuration.registry
+        self._limiter.follow(registry)
+        self._last = {name: last for name, last in self._last.items() if name in registry.entries}
 
     async def drain(self) -> None:
         """Returns when no send runs any more; each has its own deadline."""
