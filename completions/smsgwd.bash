@@ -42,12 +42,13 @@ _smsgwd() {
         serve/--socket|send/--socket|test/--junit|compile/--output|status/--socket|reload/--socket|import/--token-file|import/--ca-file) _smsgwd_paths -f; return ;;
         send/--gateway|render/--gateway) _smsgwd_gateways; return ;;
         send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|reload/--expect|reload/--timeout) return ;;
-        check/--format) _smsgwd_words "text json"; return ;;
+        check/--format) _smsgwd_words "text json github sarif"; return ;;
+        diff/--format) _smsgwd_words "text json markdown"; return ;;
         render/--format) _smsgwd_words "text curl json"; return ;;
     esac
     case $verb/$current in
         /-*) _smsgwd_words "--help --version"; return ;;
-        /*) _smsgwd_words "serve send check explain test compile render count status reload schema import demo"; return ;;
+        /*) _smsgwd_words "serve send check explain test compile diff render count status reload schema import demo"; return ;;
         serve/-*) _smsgwd_words "--help --state --socket --config"; return ;;
         send/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --deadline --idempotency-key --json --socket --config"; return ;;
         check/-*) _smsgwd_words "--help --format --strict --secrets --config"; return ;;
@@ -56,6 +57,7 @@ _smsgwd() {
         test/-*) _smsgwd_words "--help --update --junit --config"; return ;;
         test/*) _smsgwd_paths -f; return ;;
         compile/-*) _smsgwd_words "--help --output --config"; return ;;
+        diff/-*) _smsgwd_words "--help --format"; return ;;
         render/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --format --config"; return ;;
         count/-*) _smsgwd_words "--help --json"; return ;;
         status/-*) _smsgwd_words "--help --json --watch --socket --config"; return ;;

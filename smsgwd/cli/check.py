@@ -3,8 +3,12 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from smsgwd.cli import options, terminal
+
+if TYPE_CHECKING:
+    from smsgwd.cli.reading import Reading
 
 _DESCRIPTION = """\
 Find what is wrong with gateway files and smsgwd.yaml, all of it in one run, as the daemon would when it reads them.
@@ -18,6 +22,9 @@ examples:
   smsgwd check gateways.d/clickatell.yaml
   smsgwd check --config . --strict             as a hook or in CI
   smsgwd check --secrets                       on the machine that has them
+  smsgwd check --config . --format github      in a pull request
+
+`smsgwd explain CODE` says what a finding means; `# smsgwd: ignore CODE reason` on its line silences a warning.
 
 exit codes: 0 fine; 1 errors (with --strict also warnings); 2 wrong usage.
 """
@@ -29,9 +36,9 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", type=options.folder, help="files and folders to check")
     parser.add_argument(
         "--format",
-        choices=("text", "json"),
+        choices=("text", "json", "github", "sarif"),
         default="text",
-        help="text with excerpts, or one JSON document (default: text)",
+        help="text with excerpts, one JSON document, commands for GitHub Actions, or SARIF 2.1.0 (default: text)",
     )
     parser.add_argument("--strict", action="store_true", help="warnings fail, too")
     parser.add_argument("--secrets", action="store_true", help="read the secrets as well: is each there, and usable?")
@@ -46,12 +53,30 @@ def run(args: Namespace) -> int:
     reading, files = check(args.paths, options.config_for_paths(args), resolve=args.secrets)
     counts = Counter(str(problem.severity) for problem in reading.found)
     if args.format == "json":
-        terminal.say(findings.as_json(reading.found, files).removesuffix("\n"))
+        _say(findings.as_json(reading.found, files))
+    elif args.format == "sarif":
+        from smsgwd.cli.sarif import as_sarif  # noqa: PLC0415 - for this format alone
+
+        _say(as_sarif(reading.found))
     else:
-        text = findings.as_text(reading.found, reading.sources, color=terminal.has_color(sys.stdout))
-        print(text, end="")  # not said: it is printable already, but for its own colours
+        _tell(reading, args.format)
         terminal.note(_summary(files, counts["error"], counts["warning"]))
     return 1 if counts["error"] or (args.strict and counts["warning"]) else 0
+
+
+def _say(document: str) -> None:
+    terminal.say(document.removesuffix("\n"))
+
+
+def _tell(reading: "Reading", kind: str) -> None:
+    """The findings, line by line; each is printable already, but for our own colours."""
+    from smsgwd.cli import findings, github  # noqa: PLC0415 - as above
+
+    if kind == "github":
+        text = github.as_github(reading.found)
+    else:
+        text = findings.as_text(reading.found, reading.sources, color=terminal.has_color(sys.stdout))
+    print(text, end="")
 
 
 def _summary(files: int, errors: int, warnings: int) -> str:
