@@ -41,6 +41,18 @@ def test_nothing_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert (done.code, done.out, done.err) == (0, "", "3 files, 0 errors, 0 warnings\n")
 
 
+def test_a_broken_site_is_told_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Where smsgwd.yaml has errors no gateway is said to name a mail server that is not there."""
+    gateway = "provider: smtp\nsettings: {server: corp, mail_to: a@example.com}\n"
+    site = "smtp_servers:\n  corp: {host: mail.example.com, from: %s}\n"
+    write(tmp_path, {"gateways.d/a.yaml": gateway, "smsgwd.yaml": site % "nobody"})
+    done = run(capsys, "check", "--config", ".")
+    assert (done.code, done.err) == (1, "2 files, 1 error, 0 warnings\n")
+    assert done.out.startswith("smsgwd.yaml:2:40: error[bad-value]: ")
+    write(tmp_path, {"smsgwd.yaml": site.replace("corp", "crop") % "a@example.com"})
+    assert "error[unknown-smtp-server]" in run(capsys, "check", "--config", ".").out
+
+
 def test_every_finding_of_every_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """All findings of all files come in one run, ordered, each with its place, its line and the mend."""
     write(tmp_path, {"gateways.d/b.yaml": TYPO, "gateways.d/a.yaml": WARNED, "smsgwd.yaml": "sockt: {}\n"})

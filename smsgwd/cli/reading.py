@@ -14,6 +14,8 @@ from smsgwd.load import Source, load
 from smsgwd.providers._base import Site
 from smsgwd.registry import Entry, Failover, Registry, Served, SiteConfig, State
 
+_NOT_IN_SITE = "unknown-smtp-server"
+
 
 @dataclass(slots=True)
 class Reading:
@@ -22,18 +24,22 @@ class Reading:
     directory: Path  # the configuration directory: what relative paths count from
     resolve: bool = False
     config: SiteConfig | None = None
+    unsound: bool = False  # smsgwd.yaml has errors, which are told: what it holds nobody can say
     sources: dict[str, Source] = field(default_factory=dict)  # by the names that findings give them
     problems: list[Problem] = field(default_factory=list)
 
     def read_site(self, file: ConfigFile) -> None:
         """Compile smsgwd.yaml."""
         self.config, problems = compile_site(self._load(file), self.directory, resolve=self.resolve)
+        self.unsound = self.config is None
         self.problems += problems
 
     def read_gateway(self, file: ConfigFile) -> Entry:
         """Compile a gateway file, for the site that was read before."""
         site = Site(self.directory) if self.config is None else self.config.site
         gateway, problems = _compiled(file.name, self._load(file), site, resolve=self.resolve)
+        if self.unsound:
+            problems = tuple(problem for problem in problems if problem.code != _NOT_IN_SITE)
         self.problems += problems
         return Entry(file.name, State.REJECTED if gateway is None else State.OK, gateway, problems)
 
