@@ -147,11 +147,6 @@ class Breaker:
         return "half-open" if self._probing else "open"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Named:
-    """What gateways and failovers share. Compiled, nothing left to parse."""
-
-    name: str
 @dataclass(frozen=True, slots=True)
 class Choice:
     """These names alone or, `denied`, all but these."""
@@ -173,12 +168,17 @@ class Limits:
     per_recipient: Pace | None = None  # messages to one number
     budget: Pace | None = None  # segments
     countries: Choice | None = None  # two capital letters each (ISO 3166-1)
-    number_types: Choice | None = None  # the names of `msisdn.NUMBER_TYPES`
+    number_types: Choice | None = None  # as phonenumbers tells them apart: `mobile`, ...
 
 
 UNLIMITED = Limits()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """What gateways and failovers share. Compiled, nothing left to parse."""
+
+    name: str
     provider_name: str
     phone: PhoneRules
     sender: str = ""
@@ -188,12 +188,12 @@ UNLIMITED = Limits()
     deadline_s: float = 30.0
     templates: Mapping[str, TextTemplate] = field(default_factory=dict)
     variables: frozenset[str] = frozenset()  # declared by some template of the file
+    limits: Limits = UNLIMITED
     secrets: tuple[Secret, ...] = ()
     digest: str = ""  # of what the file says
     fingerprint: str = ""  # of all that shaped it, secret values included; equal: the running version may stay
     files: frozenset[Path] = (
         frozenset()
-    limits: Limits = UNLIMITED
     )  # read beside the gateway file: secrets, certificates; the reload looks at them
     usage: Usage = field(default_factory=Usage)
 
@@ -338,12 +338,12 @@ class SiteConfig:
     site: Site = field(default_factory=Site)
     socket: SocketSettings = SocketSettings()
     access: tuple[AccessRule, ...] = ()
+    limits: Limits = UNLIMITED  # of all gateways together
     log: LogSettings = LogSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    limits: Limits = UNLIMITED  # of all gateways together
     """Everything that is served at one moment. `problems` are all findings, of gateways and of the rest."""
 
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
