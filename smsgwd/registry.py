@@ -121,7 +121,7 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """Whether a send may try this gateway; after a rest the one that is told so is the probe."""
-        if self.faults < FAULTS_TO_REST:
+        if self.closed:
             return True
         if self._probing or now < self._rests_until:
             return False
@@ -140,9 +140,14 @@ class Breaker:
             self._rests_until = now + REST_S
 
     @property
+    def closed(self) -> bool:
+        """Whether sends pass."""
+        return self.faults < FAULTS_TO_REST
+
+    @property
     def state(self) -> str:
         """`closed`, `open` (it rests), or `half-open` (one send probes it)."""
-        if self.faults < FAULTS_TO_REST:
+        if self.closed:
             return "closed"
         return "half-open" if self._probing else "open"
 
