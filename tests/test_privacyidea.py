@@ -721,6 +721,26 @@ def test_a_censored_value_is_still_to_be_given(tmp_path: Path) -> None:
     assert not (tmp_path / "secrets.d").exists()
 
 
+def test_a_censored_value_that_no_secret_can_stand_for(tmp_path: Path) -> None:
+    """A rule of success that is hidden would refuse every answer: what has to stand in the file is left out."""
+    found = http(tmp_path, RETURN_SUCCESS=CENSORED, CHECK_SSL=CENSORED, PROXY=CENSORED, v="x")
+    assert settings(found).keys() == {"url", "method", "query", "timeout"}
+    assert found.remarks("x") == [
+        f"{key} is censored in the source, and is left out" for key in ("CHECK_SSL", "PROXY", "RETURN_SUCCESS")
+    ]
+    extra = http(tmp_path / "extra", MAILTO=CENSORED)
+    assert settings(extra)["query"] == {"MAILTO": "{{ secrets.mailto }}"}
+    hidden = other(tmp_path / "smpp", "Smpp", None, SMSC_HOST=CENSORED, SMSC_PORT="2775")
+    assert hidden.remarks("x")[-1] == "not imported: SMSC_HOST is missing"
+
+
+def test_a_secret_that_stands_in_the_file(tmp_path: Path) -> None:
+    """A URL has to be there: that privacyIDEA hides it is a remark."""
+    entry = {"providermodule": privacyidea.HTTP, "options": {"URL": URL}, "secret_options": ["URL", "PASSWORD"]}
+    found = taken({"smsgateway": {"x": entry}}, tmp_path)
+    assert found.remarks("x") == ["URL is a secret in privacyIDEA, and stands in the file itself"]
+
+
 @pytest.mark.parametrize("value", ["word\n", "word\r", "word\r\n", "wo\nrd", "  word ", "ümlaut€", "{{ x }}"])
 def test_secrets_are_read_back_as_they_were(tmp_path: Path, value: str) -> None:
     """A secret file holds what reading makes the value of again, whatever ends it."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -197,9 +198,9 @@ def _check_mapping(value: Any, file: str, pointer: str) -> None:
 
 
 def _definitions(entries: _Named, file: str) -> tuple[Definition, ...]:
-    names = [name for name, _ in entries]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise SourceError(f"{file}: there are two gateways {twice[0]!r}")
+    ((name, number),) = Counter(name for name, _ in entries).most_common(1) or [("", 0)]
+    if number > 1:
+        raise SourceError(f"{file}: there are two gateways {name!r}")
     return tuple(_definition(name, entry, file) for name, entry in entries)
 
 

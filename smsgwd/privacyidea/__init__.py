@@ -11,7 +11,8 @@ old         the dictionaries from before there were definitions
 What privacyIDEA sends for its definitions was seen by running it (state of August 2026).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from typing import Any
 
 from smsgwd.privacyidea import http, number, old, others, smtp, values
@@ -53,6 +54,10 @@ __all__ = [
     "to_gateway_from_old",
 ]
 
+# Parameters whose place in a gateway file may be taken by a secret. (URL: not imported when it is hidden.)
+_MAY_BE_SECRET = {"URL", "USERNAME", "PASSWORD", "SYSTEM_ID", "HTTP_PROXY", "HTTPS_PROXY", "SUBJECT", "BODY"}
+_MAY_BE_SECRET |= {"MAILUSER", "MAILPASSWORD"}
+
 Servers = Mapping[str, ServerRef]  # the central SMTP servers by their identifiers
 
 
@@ -74,6 +79,10 @@ def to_gateway(definition: Definition, name: str, servers: Servers) -> Mapped:
         return sheet.mapped(None)
     provider, parts_of = read
     _tell_unused(sheet, definition)
+    in_the_file = set(PARAMETERS[definition.module]) - _MAY_BE_SECRET
+    definition = replace(definition, options=_without_censored(sheet, definition.options, in_the_file))
+    for key in sorted(definition.secret_options & (in_the_file | {"URL"}) & definition.options.keys()):
+        sheet.remark(f"{key} is a secret in privacyIDEA, and stands in the file itself")
     regexp = definition.options.get("REGEXP", "")
     return _file(sheet, provider, definition.description, regexp, lambda: parts_of(sheet, definition, servers))
 
@@ -81,6 +90,7 @@ def to_gateway(definition: Definition, name: str, servers: Servers) -> Mapped:
 def to_gateway_from_old(data: Mapping[str, Any], name: str, servers: Servers) -> Mapped:
     """As `to_gateway`, from an older token configuration (`old.is_old`)."""
     sheet = Sheet(secrets_folder(name))
+    data = _without_censored(sheet, data, data.keys() - _MAY_BE_SECRET)
     options = {key: old.text(value) for key, value in data.items()}
     readers: Mapping[str, Callable[[], dict[str, Any]]] = {
         "http": lambda: old.http_parts(sheet, data),
@@ -112,6 +122,14 @@ def _file(sheet: Sheet, provider: str, description: str, regexp: str, parts_of: 
     return sheet.mapped(present(data))
 
 
+def _without_censored(sheet: Sheet, options: Mapping[str, Any], in_the_file: Set[str]) -> Mapping[str, Any]:
+    """The options without those whose value is hidden, but would have to stand in the file."""
+    hidden = {key for key, value in options.items() if key in in_the_file and value == CENSORED}
+    for key in sorted(hidden):
+        sheet.remark(f"{key} is censored in the source, and is left out")
+    return {key: value for key, value in options.items() if key not in hidden}
+
+
 def _unknown(module: str) -> str:
     return f"not imported: there is no counterpart of the class {module!r}" if module else "not imported: no class"
 
@@ -120,7 +138,7 @@ def _tell_unused(sheet: Sheet, definition: Definition) -> None:
     """What a definition holds that its class does not use."""
     if definition.module == HTTP:
         return
-    for option in definition.options.keys() - set(PARAMETERS[definition.module]):
+    for option in sorted(definition.options.keys() - set(PARAMETERS[definition.module])):
         sheet.remark(f"the option {option!r} is left out: its class does not know it")
     if definition.headers:
         sheet.remark("the headers are left out: its class sends none")
