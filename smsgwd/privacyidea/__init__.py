@@ -11,7 +11,7 @@ old         the dictionaries from before there were definitions
 What privacyIDEA sends for its definitions was seen by running it (state of August 2026).
 """
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -79,10 +79,7 @@ def to_gateway(definition: Definition, name: str, servers: Servers) -> Mapped:
         return sheet.mapped(None)
     provider, parts_of = read
     _tell_unused(sheet, definition)
-    in_the_file = set(PARAMETERS[definition.module]) - _MAY_BE_SECRET
-    definition = replace(definition, options=_without_censored(sheet, definition.options, in_the_file))
-    for key in sorted(definition.secret_options & (in_the_file | {"URL"}) & definition.options.keys()):
-        sheet.remark(f"{key} is a secret in privacyIDEA, and stands in the file itself")
+    definition = _without_hidden(sheet, definition)
     regexp = definition.options.get("REGEXP", "")
     return _file(sheet, provider, definition.description, regexp, lambda: parts_of(sheet, definition, servers))
 
@@ -122,7 +119,16 @@ def _file(sheet: Sheet, provider: str, description: str, regexp: str, parts_of: 
     return sheet.mapped(present(data))
 
 
-def _without_censored(sheet: Sheet, options: Mapping[str, Any], in_the_file: Set[str]) -> Mapping[str, Any]:
+def _without_hidden(sheet: Sheet, definition: Definition) -> Definition:
+    """The definition without what is censored, and a word on what the source hides and a file cannot."""
+    in_the_file = set(PARAMETERS[definition.module]) - _MAY_BE_SECRET
+    options = _without_censored(sheet, definition.options, in_the_file)
+    for key in sorted(definition.secret_options & (in_the_file | {"URL"}) & options.keys()):
+        sheet.remark(f"{key} is a secret in privacyIDEA, and stands in the file itself")
+    return replace(definition, options=options)
+
+
+def _without_censored(sheet: Sheet, options: Mapping[str, Any], in_the_file: Collection[str]) -> Mapping[str, Any]:
     """The options without those whose value is hidden, but would have to stand in the file."""
     hidden = {key for key, value in options.items() if key in in_the_file and value == CENSORED}
     for key in sorted(hidden):
