@@ -529,6 +529,16 @@ def test_tls_files_are_looked_at_with_the_secrets(tmp_path: Path, key: str) -> N
             compiled(data, Site(tmp_path))
 
 
+@pytest.mark.parametrize("user", ["a:b", "x" * 20_000])
+def test_a_secret_that_no_proxy_can_take_is_a_finding(tmp_path: Path, user: str) -> None:
+    """A colon in the user of a proxy, or a secret that is far too long: told at the proxy, when the secret is read."""
+    (tmp_path / "user").write_text(user)
+    proxy = {"http": "http://{{ secrets.user }}:x@127.0.0.1:3128"}
+    data = {"provider": "http", "secrets": {"user": {"file": "user"}}, "settings": {"url": "http://x/", "proxy": proxy}}
+    with pytest.raises(AssertionError, match="bad-proxy"):
+        compiled(data, Site(tmp_path))
+
+
 def test_hosts(server: RawServer) -> None:
     """Hosts are names in any script, in any case, with or without a port, and IPv6 addresses in brackets."""
     for url, host in {

@@ -82,15 +82,16 @@ def _proxy(bench: Bench, text: str, at: Path_) -> ProxySettings | None:
     if not template.constant:
         bench.problem(at, "bad-proxy", "a proxy does not depend on the message", "only secrets may stand here")
         return None
-    url = template.render({})
-    if url in ("", MASK):  # a fault that is told already, or a secret that is not read
-        return None
     try:
-        return _proxy_settings(bench, split_url(url))
+        url = template.render({})
+        # an empty one is a fault that is told already, `***` a secret that is not read
+        return None if url in ("", MASK) else _proxy_settings(bench, split_url(url))
     except UrlError as error:
         error.offset = 0
         _report(bench, error, at)
-        return None
+    except MessageError as error:
+        bench.problem(at, "bad-proxy", error.detail)
+    return None
 
 
 def _proxy_settings(bench: Bench, url: Url) -> ProxySettings:
