@@ -56,7 +56,7 @@ def test_is_the_wheel(installed: Path, tmp_path: Path) -> None:
 def test_check(installed: Path, tmp_path: Path) -> None:
     """The installed command checks a file elsewhere."""
     (tmp_path / "good.yaml").write_text(
-        "provider: http\nsettings: {url: 'https://sms.example.com/', query: {to: '{{ phone }}', t: '{{ message }}'}}\n"
+        "provider: http\nsettings: {url: 'https://sms.example.com/', form: {to: '{{ phone }}', t: '{{ message }}'}}\n"
     )
     (tmp_path / "bad.yaml").write_text("provider: http\nsettings: {ulr: x}\n")
     good = call(installed / "bin" / "smsgwd", "check", "good.yaml", cwd=tmp_path)
@@ -104,3 +104,13 @@ def test_demo(installed: Path, tmp_path: Path) -> None:
     done = call(installed / "bin" / "smsgwd", "demo", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"outcome": "accepted"' in done.stdout
+
+
+def test_init(installed: Path, tmp_path: Path) -> None:
+    """The installed command has its examples with it."""
+    done = call(installed / "bin" / "smsgwd", "init", "new", "--provider", "script", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "new" / "gateways.d" / "script.yaml").is_file()
+    assert call(installed / "bin" / "smsgwd", "check", "--strict", "new", cwd=tmp_path).returncode == 0
+    explained = call(installed / "bin" / "smsgwd", "explain", "unknown-key", cwd=tmp_path)
+    assert explained.stdout.startswith("error[unknown-key]: ")

@@ -25,6 +25,7 @@ VERBS = {
     "status": "show how the daemon and its gateways stand",
     "reload": "make the daemon read its configuration again",
     "schema": "print the JSON schema of a file",
+    "init": "write a configuration to begin with",
     "import": "take over the configuration of another system",
     "demo": "show the whole path of a message, without an account",
 }
