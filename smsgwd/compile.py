@@ -38,6 +38,7 @@ from smsgwd.secret import MASKED, SHORT_SECRET, Secret, SecretRef, SecretUnavail
 from smsgwd.templates import Scope, Template, TemplateError, compile_template
 from smsgwd.units import Pace, parse_duration, parse_pace
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _MESSAGE_NAMES = frozenset({"phone", "message", "otp", "sender", "reference"})
 _NOT_IN_DIGEST = ("description", "tests")  # what changes nothing for a message
 FAILOVER = "failover"  # no provider of its own, but a choice among gateways
@@ -150,7 +151,7 @@ def _assemble(draft: Draft, data: Mapping[str, Any]) -> Served | None:
         retry=_retry(draft, data.get("retry", {})),
         max_segments=data.get("max_segments"),
         secrets=(*draft.secrets.values(), *draft.hidden),
-        fingerprint=_fingerprint(draft, data, provider.depends),
+        fingerprint=_fingerprint(draft, data, provider.depends, provider.shaped_by()),
         files=frozenset(draft.files),
         masked=_twin(draft) if draft.resolved else None,
     )
@@ -393,7 +394,9 @@ def _choice(names: Mapping[str, Sequence[str]] | None) -> Choice | None:
     return Choice(frozenset(names.get("allow", names.get("deny", ()))), denied="deny" in names)
 
 
-def _fingerprint(draft: Draft, data: Mapping[str, Any], depends: Iterable[str]) -> str:
+def _fingerprint(
+    draft: Draft, data: Mapping[str, Any], depends: Iterable[str], shaped_by: Mapping[str, Any] = _NOTHING
+) -> str:
     """Of all that shaped the gateway, secrets and files included: keyed for this process, it tells nothing."""
     keyed = hashlib.blake2b(key=_PROCESS_KEY)
     keyed.update(digest_of({key: value for key, value in data.items() if key != "tests"}).encode())
@@ -404,6 +407,7 @@ def _fingerprint(draft: Draft, data: Mapping[str, Any], depends: Iterable[str]) 
         keyed.update(f"\0{path}\0".encode("utf-8", "surrogatepass") + _content(path))
     for part in depends:
         keyed.update(f"\0{part}\0{_spelled(getattr(draft.site, part))}".encode("utf-8", "surrogatepass"))
+    keyed.update(f"\0{_spelled(shaped_by)}".encode("utf-8", "surrogatepass"))
     return keyed.hexdigest()
 
 

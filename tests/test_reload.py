@@ -547,6 +547,33 @@ async def test_secrets_of_smsgwd_yaml(config: Configuration) -> None:
         assert reloader.registry.config.site.secrets["mail"].reveal() == "second"
 
 
+@on_loop
+async def test_a_gateway_minds_its_own_mail_server_alone(config: Configuration) -> None:
+    """A gateway is built anew when its server of smsgwd.yaml or that one's secret changes, not for any other."""
+    (config.root / "mail").write_text("first")
+    (config.root / "other").write_text("first")
+    server = "{host: 127.0.0.1, username: sms, password: '{{ secrets.%s }}', from: %s@example.com}"
+    site = "secrets: {mail: {file: mail}, other: {file: other}}\nsmtp_servers:\n  corp: %s\n  two: %s\n"
+    config.write_site(site % (server % ("mail", "a"), server % ("other", "b")))
+    smtp = "provider: smtp\nsettings: {server: %s, mail_to: sms@example.com}\n"
+    config.write("central", smtp % "corp")
+    config.write("inline", smtp % "{host: 127.0.0.1, from: a@example.com}")
+    async with running(config) as reloader:
+        before = [reloader.registry.sendable(name) for name in ("central", "inline")]
+        (config.root / "other").write_text("second")
+        config.write_site(site % (server % ("mail", "a"), server % ("other", "c")))
+        await reloader.reload()
+        after = [reloader.registry.sendable(name) for name in ("central", "inline")]
+        assert [one is other for one, other in zip(before, after, strict=True)] == [True, True]
+        (config.root / "mail").write_text("second")
+        await reloader.reload()
+        rotated = [reloader.registry.sendable(name) for name in ("central", "inline")]
+        assert [one is other for one, other in zip(after, rotated, strict=True)] == [False, True]
+        config.write_site(site % (server % ("mail", "x"), server % ("other", "c")))
+        await reloader.reload()
+        assert reloader.registry.sendable("central") is not rotated[0]
+
+
 # ---- restarts ----
 
 

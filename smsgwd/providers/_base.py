@@ -63,6 +63,10 @@ class Provider(ABC, Generic[P, R]):
     def describe(self, prepared: P) -> dict[str, Any]:
         """The `request` of `smsgwd render`: exactly what would be sent."""
 
+    def shaped_by(self) -> Mapping[str, Any]:
+        """What it took from smsgwd.yaml beside `depends`, secrets as Secret: built anew when one of these changes."""
+        return {}
+
     async def start(self) -> None:
         """Begin what is kept open between sends. Returns at once; called when the gateway begins to serve."""
 

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any
 
 from smsgwd.errors import MessageError
 from smsgwd.message import Message
@@ -72,8 +72,6 @@ class Shape:
 class SmtpProvider(Provider[Mail, SmtpReply]):
     """Sends over kept sessions with one mail server."""
 
-    depends: ClassVar[tuple[str, ...]] = ("smtp_servers", "secrets")
-
     def __init__(self, server: Server, shape: Shape) -> None:
         self._server = server
         self._shape = shape
@@ -93,6 +91,10 @@ class SmtpProvider(Provider[Mail, SmtpReply]):
             "body": prepared.body,
         }
         return shown | ({"headers": dict(prepared.headers)} if prepared.headers else {})
+
+    def shaped_by(self) -> Mapping[str, Any]:
+        """The server, which may stand in smsgwd.yaml; other servers there are nothing to it."""
+        return {field.name: getattr(self._server, field.name) for field in fields(self._server)}
 
     async def submit(self, prepared: Mail, deadline: Deadline) -> SmtpReply:
         """Send it over a rested session or a new one. One that died while it rested is replaced."""
