@@ -16,7 +16,7 @@ from smsgwd.errors import ConfigError
 from smsgwd.idempotency import Idempotency
 from smsgwd.limits import Limiter
 from smsgwd.metrics import Metrics
-from smsgwd.registry import Registry
+from smsgwd.registry import Registry, State
 from smsgwd.reload import Reloader, ReloadResult
 from smsgwd.server.access import look_up
 from smsgwd.server.api import Api
@@ -104,6 +104,7 @@ class Daemon:
         self._runner = web.ServerRunner(self._doors, shutdown_timeout=_LAST_ANSWERS_S)
         self._at_start = reloader.registry.config
         self._log_settings = self._at_start.log
+        self._states_before = self._states()
         self._applying = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -192,7 +193,13 @@ class Daemon:
             await asyncio.sleep(self._notifier.watchdog_s / 2)
 
     def _reloaded(self, result: ReloadResult) -> None:
-        log.info("reload", extra={"generation": result.generation, **self._summary()})
+        states, before = self._states(), self._states_before
+        self._states_before = states
+        named = {"added": result.added, "changed": result.changed, "removed": result.removed}
+        for state in (State.STALE, State.REJECTED):
+            named[str(state)] = tuple(name for name, now in states.items() if now is state is not before.get(name))
+        told = {key: list(names) for key, names in named.items() if names}
+        log.info("reload", extra={"generation": result.generation, **told, **self._summary()})
         self._begin(self._apply())
 
     async def _apply(self) -> None:
@@ -207,6 +214,9 @@ class Daemon:
             if config.socket != self._at_start.socket:
                 log.warning("`socket` of smsgwd.yaml has changed: that takes a restart")
             self._notifier.status(self._standing())
+
+    def _states(self) -> dict[str, State]:
+        return {name: entry.state for name, entry in self._reloader.registry.entries.items()}
 
     def _summary(self) -> dict[str, Any]:
         registry = self._reloader.registry

@@ -75,13 +75,16 @@ class RequestError(SmsgwdError):
     """A request to the daemon that is refused before it becomes a message.
 
     `code` is one of the problem codes of the API (`unknown-gateway`, `malformed-request`, ...);
-    `members` are further members of the problem document.
+    `members` are further members of the problem document; `gateway` and `action` are for the log: a gateway that there
+    is, and what a caller was not allowed to do.
     """
 
     def __init__(self, code: str, detail: str, members: Mapping[str, Any] | None = None) -> None:
         self.code = code
         self.detail = detail
         self.members = dict(members or {})
+        self.gateway = ""
+        self.action = ""
         super().__init__(detail)
 
 

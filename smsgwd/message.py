@@ -18,6 +18,7 @@ class SendRequest:
     sender: str | None = None
     reference: str | None = None
     deadline_s: float | None = None  # seconds; the shorter of it and the gateway's wins
+    caller: int | None = None  # the user id of whoever asked, for the log
 
 
 @dataclass(frozen=True, slots=True)

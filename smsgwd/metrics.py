@@ -53,6 +53,12 @@ class Metrics:
         self._segments = Counter(
             "smsgwd_segments", "Segments of accepted messages.", ["gateway", "encoding"], registry=self._registry
         )
+        self._refused = Counter(
+            "smsgwd_requests_refused",
+            "Requests that were refused before they became a message.",
+            ["code"],
+            registry=self._registry,
+        )
         self._duration = Histogram(
             "smsgwd_send_duration_seconds",
             "How long sends took, all attempts included.",
@@ -71,6 +77,10 @@ class Metrics:
         self._duration.labels(outcome.gateway).observe(outcome.elapsed_s)
         if outcome.kind == "accepted":
             self._segments.labels(outcome.gateway, outcome.encoding).inc(outcome.segments)
+
+    def refused(self, code: str) -> None:
+        """Count a request that was refused, by the code of its problem."""
+        self._refused.labels(code).inc()
 
     def exposition(self) -> bytes:
         """All of it, in Prometheus' text format (`CONTENT_TYPE`)."""
@@ -120,17 +130,17 @@ def _in_flight(registry: Registry) -> Metric:
     return family
 
 
-def _limited(limiter: Limiter) -> Metric:
-    family = CounterMetricFamily("smsgwd_limited", "Messages that a limit refused.", labels=["gateway", "limit"])
-    for names, number in sorted(limiter.refused.items()):
-        family.add_metric(names, number)
-    return family
-
-
 def _binds(registry: Registry) -> Metric:
     family = GaugeMetricFamily("smsgwd_smpp_binds", "SMPP sessions by state.", labels=["gateway", "state"])
     for entry in registry.entries.values():
         binds = entry.gateway.status().get("binds", []) if entry.gateway is not None else []
         for state, number in sorted(Tally(bind["state"] for bind in binds).items()):
             family.add_metric([entry.name, state], number)
+    return family
+
+
+def _limited(limiter: Limiter) -> Metric:
+    family = CounterMetricFamily("smsgwd_limited", "Messages that a limit refused.", labels=["gateway", "limit"])
+    for names, number in sorted(limiter.refused.items()):
+        family.add_metric(names, number)
     return family

@@ -13,6 +13,9 @@ _MAX_READ = 4_096  # characters of them that are looked at: far more than is sho
 _PIECE = 10  # characters: shorter pieces of a text are common words, which an answer may need
 _SHORTEST_TO_SHOW = 10  # below it the first five and the last two would be nearly all of the number
 _DIGIT_RUN = re.compile(r"\+?\d(?:[\s()./-]{0,2}\d){5,}")
+_TELLING = 7  # digits at the end of a number that tell it, whatever stands before them
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
+_WORD, _DIGIT = re.compile(r"\w+"), re.compile(r"\d")
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -22,6 +25,36 @@ def mask_number(number: str) -> str:
     if len(number) < _SHORTEST_TO_SHOW:
         return "*****" + number[-2:] if len(number) > 4 else "*****"
     return f"{number[:5]}*****{number[-2:]}"
+
+
+def quotable(name: str) -> str:
+    """A name that a caller made up, in backquotes and with a blank before it; empty where it may be something else.
+
+    What has six digits in a row may be a number or a code, what is no possible name a text.
+    """
+    return f" `{name}`" if _NAME.fullmatch(name) and not _DIGIT_RUN.search(name) else ""
+
+
+def repeats(words: str, *, texts: Iterable[str], number: str) -> bool:
+    """Whether the words hold one of these texts or codes, a longer piece of a text, or the number however written."""
+    digits = _digits(number)[-_TELLING:]
+    if words == number or (len(digits) == _TELLING and digits in _digits(words)):
+        return True
+    pieces = {words[at : at + _PIECE] for at in range(len(words) - _PIECE + 1)}
+    return any(_echoes(words, pieces, text) for text in texts if text)
+
+
+def _echoes(words: str, pieces: Iterable[str], text: str) -> bool:
+    return words == text or (len(text) >= SHORT_SECRET and text in words) or any(piece in text for piece in pieces)
+
+
+def codes_in(text: str) -> list[str]:
+    """The words of a text that have a digit: any may be a one-time password."""
+    return [word for word in _WORD.findall(text) if _DIGIT.search(word)]
+
+
+def _digits(text: str) -> str:
+    return "".join(character for character in text if character.isdigit())
 
 
 def hide_secrets(text: str, secrets: Iterable[Secret]) -> str:

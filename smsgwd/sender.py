@@ -17,9 +17,10 @@ from smsgwd.errors import MessageError, RequestError, SubmitError
 from smsgwd.limits import SITE, BarredError, Bounds, Claim, Limiter, bounds_of, check_destination
 from smsgwd.message import Message, SendRequest, sender_fault
 from smsgwd.outcome import Attempt, Kind, Outcome, Reason
-from smsgwd.privacy import hide_secrets, mask_number, scrub
+from smsgwd.privacy import codes_in, hide_secrets, mask_number, quotable, repeats, scrub
 from smsgwd.providers._base import Prepared
 from smsgwd.registry import Failover, Gateway, Registry, Served, TextTemplate, Variable
+from smsgwd.secret import MASK
 from smsgwd.units import Deadline
 
 log = logging.getLogger("smsgwd.send")
@@ -28,7 +29,12 @@ MAX_TEXT = 10_000  # characters
 _BACKSTOP_S = 1.0  # a provider keeps the deadline itself; this long after it, it is cut off
 _RETRIED = {Reason.UNREACHABLE, Reason.THROTTLED, Reason.TIMEOUT}
 _LOGGED = ("gateway", "via", "outcome", "reason", "segments", "attempts", "elapsed", "detail")
-_LOOKS_LIKE_A_CODE = re.compile(r"\w*\d\w*")
+# C0 and DEL, but what breaks lines and pages: no phone shows them
+_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_MOST_NAMED = 10  # templates
+_MOST_LOGGED = 100  # characters of a word that is not ours
+_LOGGED_OF_TRIED = ("gateway", "outcome", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +76,23 @@ def _with_text(served: Served, request: SendRequest) -> SendRequest:
     if request.template is not None:
         template = served.templates.get(request.template)
         if template is None:
-            raise RequestError("malformed-request", "the gateway has no template of this name")
+            raise _no_template(served, request.template)
         text = _render_template(template, request)
     if not text:
         raise MessageError(Reason.CONTENT, "the text is empty")
+    if _CONTROL.search(text):
+        raise MessageError(Reason.CONTENT, "the text holds a control character other than a tab, line or page break")
     if len(text) > MAX_TEXT:
         raise MessageError(Reason.CONTENT, f"the text is longer than {MAX_TEXT:,} characters")
     return replace(request, text=text, template=None)
+
+
+def _no_template(served: Served, name: str) -> RequestError:
+    known = ", ".join(list(served.templates)[:_MOST_NAMED])
+    hint = f"known: {known}" if known else "it has none"
+    return RequestError(
+        "malformed-request", f"the gateway `{served.name}` has no template{quotable(name) or ' of this name'} ({hint})"
+    )
 
 
 def _render_template(template: TextTemplate, request: SendRequest) -> str:
@@ -93,6 +109,10 @@ def _render_template(template: TextTemplate, request: SendRequest) -> str:
 
 
 def _check_variable(name: str, variable: Variable, value: str) -> None:
+    if _CONTROL.search(value):
+        raise MessageError(
+            Reason.CONTENT, f"the variable {name!r} holds a control character other than a tab, line or page break"
+        )
     if variable.max_length is not None and len(value) > variable.max_length:
         raise MessageError(Reason.CONTENT, f"the variable {name!r} is longer than {variable.max_length} characters")
     if variable.charset == "digits" and not (value.isascii() and value.isdigit()):
@@ -177,7 +197,14 @@ async def send(registry: Registry, request: SendRequest, limiter: Limiter | None
         for one in registry.reach(served):
             versions.enter_context(one.usage.held())
         deadline = Deadline(started + _deadline_s(served, request))
-        outcome = await _send(registry, served, request, deadline, limiter or Limiter())
+        worded = _worded(served, request)
+        if isinstance(worded, SendRequest):
+            request = worded
+            outcome = await _reach(
+                _Run(registry, request, Claim(limiter or Limiter(), registry.generation)), served, deadline, ()
+            )
+        else:
+            outcome = worded
     outcome = replace(
         outcome,
         gateway=outcome.gateway or served.name,
@@ -187,7 +214,7 @@ async def send(registry: Registry, request: SendRequest, limiter: Limiter | None
         elapsed_s=time.monotonic() - started,
         digest=registry.digest,
     )
-    _log(outcome, request)
+    _log(outcome, request, served)
     return outcome
 
 
@@ -195,14 +222,12 @@ def _deadline_s(served: Served, request: SendRequest) -> float:
     return served.deadline_s if request.deadline_s is None else min(request.deadline_s, served.deadline_s)
 
 
-async def _send(
-    registry: Registry, served: Served, request: SendRequest, deadline: Deadline, limiter: Limiter
-) -> Outcome:
+def _worded(served: Served, request: SendRequest) -> SendRequest | Outcome:
+    """The request with its text, or why there is none. Raises RequestError."""
     try:
-        request = _with_text(served, request)
+        return _with_text(served, request)
     except MessageError as error:
         return Outcome(Kind.REJECTED, error.reason, detail=error.detail)
-    return await _reach(_Run(registry, request, Claim(limiter, registry.generation)), served, deadline, ())
 
 
 async def _reach(run: _Run, served: Served, deadline: Deadline, path: tuple[str, ...]) -> Outcome:
@@ -228,9 +253,20 @@ async def _by(run: _Run, gateway: Gateway, deadline: Deadline, path: tuple[str, 
     try:
         outcome = await _through(run, gateway, deadline, path)
     finally:
-        gateway.breaker.note(outcome, time.monotonic())
+        _note(gateway, outcome)
     elapsed_s = time.monotonic() - started
     return replace(outcome, gateway=gateway.name, provider=gateway.provider_name, elapsed_s=elapsed_s)
+
+
+def _note(gateway: Gateway, outcome: Outcome) -> None:
+    """Tell the breaker, and tell whoever reads the log when it opens and closes."""
+    was_closed = gateway.breaker.closed
+    gateway.breaker.note(outcome, time.monotonic())
+    if gateway.breaker.closed and not was_closed:
+        log.info("breaker closed: the gateway works again", extra={"gateway": gateway.name})
+    elif was_closed and not gateway.breaker.closed:
+        words = f"breaker open: {gateway.breaker.faults} faults in a row; failovers pass the gateway over for a while"
+        log.warning(words, extra={"gateway": gateway.name, "outcome": str(outcome.kind), "reason": str(outcome.reason)})
 
 
 async def _through(run: _Run, gateway: Gateway, deadline: Deadline, path: tuple[str, ...]) -> Outcome:
@@ -298,8 +334,10 @@ def _e164(failover: Failover, to: str) -> str | None:
 
 def _nowhere(failover: Failover, to: str) -> Outcome:
     if failover.choices(_e164(failover, to)):
-        return Outcome(Kind.UNSENT, Reason.CONFIG, detail="no gateway of this failover can send: see its problems")
-    return Outcome(Kind.REJECTED, Reason.INVALID_DESTINATION, detail="the failover has no route for this number")
+        outcome = Outcome(Kind.UNSENT, Reason.CONFIG, detail="no gateway of this failover can send: see its problems")
+    else:
+        outcome = Outcome(Kind.REJECTED, Reason.INVALID_DESTINATION, detail="the failover has no route for this number")
+    return replace(outcome, gateway=failover.name)
 
 
 def _combined(outcomes: list[Outcome]) -> Outcome:
@@ -380,7 +418,7 @@ def _scrubbed(outcome: Outcome, ready: Ready) -> Outcome:
     message, secrets = ready.message, ready.gateway.secrets
     hidden = [message.text, ready.prepared.text, message.phone, message.to.written, message.to.e164 or ""]
     hidden += message.vars.values()
-    hidden += _LOOKS_LIKE_A_CODE.findall(message.text)
+    hidden += codes_in(message.text)
     quote = scrub(outcome.quote, hidden=hidden, secrets=secrets)
     return replace(
         outcome,
@@ -402,11 +440,40 @@ def _show_answer(gateway: Gateway, answer: dict[str, Any]) -> None:
     log.debug("answer", extra={"gateway": gateway.name, "answer": hide_secrets(text, gateway.secrets)})
 
 
-def _log(outcome: Outcome, request: SendRequest) -> None:
+def _log(outcome: Outcome, request: SendRequest, served: Served) -> None:
     level = logging.INFO if outcome.kind is Kind.ACCEPTED else logging.WARNING
-    log.log(level, "send", extra={"to": mask_number(request.to), **_logged(outcome)})
+    if log.isEnabledFor(level):
+        fields = {"to": mask_number(_international(request.to, served)), **_logged(outcome), **_words(outcome, request)}
+        log.log(level, "send", extra={key: value for key, value in fields.items() if value != []})
+
+
+def _international(to: str, served: Served) -> str:
+    """The number as it is masked: E.164 where it can be read, so that the mask shows the country."""
+    if _E164.fullmatch(to):
+        return to
+    try:
+        return msisdn.read(to, served.phone).e164 or to
+    except MessageError:
+        return to
 
 
 def _logged(outcome: Outcome) -> dict[str, Any]:
     members = outcome.as_dict()
-    return {key: members[key] for key in _LOGGED}
+    tried = [{key: one[key] for key in _LOGGED_OF_TRIED} for one in members["tried"]]
+    return {**{key: members[key] for key in _LOGGED}, "tried": tried}
+
+
+def _words(outcome: Outcome, request: SendRequest) -> dict[str, Any]:
+    """What finds a message again: the provider's ids and the caller's reference, unless they repeat the message."""
+    text = request.text or ""
+    texts = [text, *request.vars.values(), *codes_in(text)]
+
+    def shown(word: str) -> str:
+        return MASK if repeats(word, texts=texts, number=request.to) else word[:_MOST_LOGGED]
+
+    found: dict[str, Any] = {"message_ids": [shown(one) for one in outcome.message_ids]}
+    if outcome.reference:
+        found["reference"] = shown(outcome.reference)
+    if request.caller is not None:
+        found["uid"] = request.caller
+    return found

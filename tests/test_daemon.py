@@ -21,6 +21,7 @@ from other_user import IS_ROOT, Call, become, called
 from patience import wait_until
 from socket_client import Response, call, send
 
+KINDS = ("added", "changed", "removed", "stale", "rejected")
 SEND = {"gateway": "console", "to": "+491701234567", "text": "hi"}
 CALL: Call = ("POST", "/v1/messages", ["console"])
 
@@ -162,6 +163,25 @@ def test_sighup_reloads(tmp_path: Path) -> None:
         running.reload()
         assert "STATUS=gateways: 2 ok" in running.manager.told[-1]
         assert answer(running.path, "GET", "/v1/gateways/second").status == 200
+
+
+def test_the_log_names_what_a_reload_has_changed(tmp_path: Path) -> None:
+    """Added, changed and removed gateways by name, and those that do not compile now."""
+    files = {f"gateways.d/{name}.yaml": "provider: console\n" for name in ("a", "b", "c")}
+    with daemon(configuration(tmp_path, files)) as running:
+        running.ready()
+        (tmp_path / "gateways.d/a.yaml").write_text("provider: console\nsender: ACME\n")
+        (tmp_path / "gateways.d/b.yaml").write_text("provider: nothing\n")
+        (tmp_path / "gateways.d/d.yaml").write_text("provider: console\n")
+        (tmp_path / "gateways.d/e.yaml").write_text("provider: nothing\n")
+        running.reload()
+        (tmp_path / "gateways.d/c.yaml").unlink()
+        running.reload()
+        running.stop()
+        told = [json.loads(line) for line in running.printed().splitlines()]
+    lines = [line for line in told if line["message"] == "reload"]
+    named = {key: {name for line in lines for name in line.get(key, [])} for key in KINDS}
+    assert named == {"added": {"d"}, "changed": {"a"}, "removed": {"c"}, "stale": {"b"}, "rejected": {"e"}}
 
 
 def test_the_api_reloads(tmp_path: Path) -> None:

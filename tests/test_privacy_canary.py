@@ -15,7 +15,7 @@ SECRET_FORMS = (SECRET, "s3cr3t%2Fcanary%26value", "s3cr3t\\/canary&value")
 TEXT = "canaryword for your eyes"
 CODE = "493817"
 TO = "+49 170 1112233"
-MASKED = "+49 1*****33"
+MASKED = "+4917*****33"
 NUMBER_FORMS = ("1701112233", TO, "170 1112233", "1112233")
 PRIVATE = (*SECRET_FORMS, "canaryword", CODE, *NUMBER_FORMS)
 
@@ -67,6 +67,9 @@ def everything_of(folder: Path, log: str) -> Told:
     with RawServer(echo) as server:
         files = {f"gateways.d/g{status}.yaml": GATEWAY.format(port=server.port, status=status) for status in STATUSES}
         files |= {"token": SECRET + "\n", "smsgwd.yaml": f"log: {log}\n"}
+        files["gateways.d/parrot.yaml"] = GATEWAY.format(port=server.port, status=200).replace(
+            "{json: /id}", "{regex: '(?s)(.*)'}"
+        )
         files["gateways.d/gone.yaml"] = GATEWAY.format(port=1, status=200)
         files["gateways.d/bad.yaml"] = GATEWAY.format(port=1, status=200) + "  passwort: 1\n"
         (folder / "gateways.d").mkdir()
@@ -86,6 +89,16 @@ async def asked(running: Running) -> tuple[list[Response], list[Response]]:
             answers.append(await call(path, "POST", "/v1/messages", body))
     good: dict[str, Any] = {"gateway": "g200", "to": TO, "text": TEXT}
     rendered.append(await call(path, "POST", "/v1/render", good))
+    for reference in (TO, "my-491701112233", TEXT, f"{TEXT}!", CODE, f"code-{CODE}", "order-42"):
+        coded = {"gateway": "g200", "to": TO, "template": "login", "vars": {"code": CODE}, "reference": reference}
+        for body in (
+            {**good, "text": f"{TEXT}: {CODE}", "reference": reference},
+            coded,
+            {**coded, "gateway": "parrot"},
+        ):
+            await call(
+                path, "POST", "/v1/messages", body
+            )  # its answer repeats the caller's own reference, as it has to
     wrong: list[dict[str, Any]] = [
         {**good, "to": TO + "0000000"},
         {**good, "text": TEXT * 1000},
@@ -129,6 +142,7 @@ def test_nothing_private_is_told(tmp_path: Path, log: str) -> None:
     assert given_away(told.everything, PRIVATE) == []
     assert MASKED in told.printed
     assert told.printed.count("outcome") > 10
+    assert "order-42" in told.printed
     statuses = {one.status for one in told.answers}
     assert statuses >= {200, 400, 404, 415, 422, 503, 504}
     for one in told.rendered:

@@ -11,6 +11,7 @@ from scripted import ACCEPTED, BUSY, NUMBER, Scripted, gateway
 
 from smsgwd.errors import MessageError, RequestError, SubmitError
 from smsgwd.message import SendRequest
+from smsgwd.msisdn import PhoneRules
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.registry import Entry, Gateway, Registry, Retry, SiteConfig, State, TextTemplate, Variable
 from smsgwd.secret import Secret
@@ -216,11 +217,77 @@ def test_a_gateway_that_cannot_send_is_told(entry: Entry | None, code: str) -> N
     assert refused.value.code == code
 
 
-def test_an_unknown_template_is_a_malformed_request() -> None:
-    """A template that the gateway does not have is the caller's mistake."""
-    with pytest.raises(RequestError, match="template") as refused:
-        sent(gateway(), None, template="nope")
-    assert refused.value.code == "malformed-request"
+@pytest.mark.parametrize(
+    ("templates", "name", "detail"),
+    [
+        (LOGIN, "logon", "the gateway `g` has no template `logon` (known: login, otp)"),
+        (LOGIN, "482913", "the gateway `g` has no template of this name (known: login, otp)"),
+        ({}, "logon", "the gateway `g` has no template `logon` (it has none)"),
+    ],
+)
+def test_an_unknown_template_is_a_malformed_request(templates: dict[str, TextTemplate], name: str, detail: str) -> None:
+    """A template that the gateway does not have is the caller's mistake: those that there are are named."""
+    with pytest.raises(RequestError) as refused:
+        sent(gateway(templates=templates), None, template=name)
+    assert (refused.value.code, refused.value.detail) == ("malformed-request", detail)
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x08", "\x0b", "\x1b", "\x7f"])
+def test_control_characters_are_refused_at_the_door(control: str) -> None:
+    """No provider gets what no phone shows; tabs, line and page breaks pass; variables are held to the same."""
+    one = gateway(ACCEPTED, ACCEPTED, templates=LOGIN, variables=frozenset(VARIABLES))
+    for outcome in (
+        sent(one, f"a{control}b"),
+        sent(one, None, template="login", vars={"code": "1", "name": f"a{control}"}),
+    ):
+        assert (outcome.kind, outcome.reason, outcome.attempts) == (Kind.REJECTED, Reason.CONTENT, 0)
+        assert "control character" in outcome.detail
+    assert sent(one, "a\tb\r\nc\fd").kind is Kind.ACCEPTED
+
+
+def logged(caplog: pytest.LogCaptureFixture, outcome: Outcome, **members: Any) -> dict[str, Any]:
+    """The line of a send, as its members."""
+    caplog.set_level(logging.INFO, "smsgwd.send")
+    sent(gateway(outcome, phone=PhoneRules(region="DE")), **members)
+    return vars(caplog.records[-1])
+
+
+def test_the_log_finds_a_message_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Ids of the provider, the caller's reference and who called stand in the line of a send."""
+    accepted = replace(ACCEPTED, message_ids=("SM1", "20241122104711"))
+    line = logged(caplog, accepted, text="hi", reference="order-42", caller=1001)
+    assert (line["message_ids"], line["reference"], line["uid"]) == (["SM1", "20241122104711"], "order-42", 1001)
+    line = logged(caplog, Outcome(Kind.REJECTED, Reason.PROVIDER), text="hi")
+    assert not {"message_ids", "reference", "uid", "tried"} & line.keys()
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("a message", "***"),
+        ("482913", "***"),
+        ("otp-482913", "***"),
+        ("message for you", "***"),
+        ("0170 1234567", "***"),
+        ("sms-491701234567", "***"),
+        ("order\n42", "order\n42"),
+        ("x" * 300, "x" * 100),
+    ],
+)
+def test_a_word_that_repeats_the_message_is_not_logged(word: str, shown: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Reference and ids are hidden where they hold the number, a code, the text or a longer piece of it."""
+    accepted = replace(ACCEPTED, message_ids=(word,))
+    text = "a message" if word == "a message" else "a message for you: 482913"
+    line = logged(caplog, accepted, to="0170 1234567", text=text, reference=word)
+    assert (line["message_ids"], line["reference"]) == ([shown], shown)
+
+
+@pytest.mark.parametrize(
+    ("to", "shown"), [("0170 1234567", "+4917*****67"), ("+49 170-1234567", "+4917*****67"), ("12", "*****")]
+)
+def test_a_number_is_masked_by_its_international_form(to: str, shown: str, caplog: pytest.LogCaptureFixture) -> None:
+    """However it was written, where it can be read."""
+    assert logged(caplog, ACCEPTED, to=to)["to"] == shown
 
 
 def test_a_disabled_gateway_renders() -> None:

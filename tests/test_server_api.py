@@ -1,4 +1,5 @@
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from socket_client import call, connected, read_response, request, send
 from smsgwd.msisdn import PhoneRules
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.registry import Entry, Failover, Registry, SiteConfig
+from smsgwd.server.api import _unknown
 
 MESSAGE = {"gateway": "gated", "to": "+491701234567", "text": "hi"}
 
@@ -288,6 +290,71 @@ def test_an_idempotency_key_makes_two_requests_one_send(tmp_path: Path) -> None:
             assert (other.status, other.type) == (422, "idempotency-mismatch")
 
     asyncio.run(scenario())
+
+
+def test_a_repeated_answer_says_so(tmp_path: Path) -> None:
+    """Idempotency-Replayed: true stands in the answer that is not of a new send, whatever its outcome."""
+
+    async def scenario() -> list[str | None]:
+        async with serving(tmp_path) as served:
+            asked = [("hi", "a"), ("hi", "a"), ("unknown", "b"), ("unknown", "b"), ("unsent", "c"), ("unsent", "c")]
+            answers = [await send(served.path, text, {"Idempotency-Key": key}) for text, key in asked]
+            return [one.headers.get("idempotency-replayed") for one in (*answers, await send(served.path, "hi"))]
+
+    assert asyncio.run(scenario()) == [None, "true", None, "true", None, None, None]
+
+
+def test_refused_requests_are_logged_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Single ones, lines of a stream, and requests for nothing: code and uid, and the gateway where there is one."""
+
+    async def scenario() -> str:
+        async with serving(tmp_path) as served:
+            await send(served.path, "hi", gateway="made-up")
+            await send(served.path, "hi", gateway="broken")
+            await send(served.path, "hi", txt="hi")
+            await call(served.path, "GET", "/nothing")
+            lines = b'{"gateway": "off", "to": "+491701234567", "text": "hi"}\n{}\n'
+            await call(served.path, "POST", "/v1/messages", lines, {"Content-Type": "application/x-ndjson"})
+            await call(served.path, "GET", "/v1/gateways/another")
+            return (await call(served.path, "GET", "/metrics")).body.decode()
+
+    text = asyncio.run(scenario())
+    told = [(vars(one)["code"], vars(one).get("gateway")) for one in caplog.records if one.message == "refused"]
+    assert told == [
+        ("unknown-gateway", None),
+        ("gateway-unavailable", "broken"),
+        ("malformed-request", "gated"),
+        ("not-found", None),
+    ]
+    assert {vars(one)["uid"] for one in caplog.records if one.message == "refused"} == {os.getuid()}
+    for code, number in (
+        ("unknown-gateway", 2),
+        ("gateway-unavailable", 2),
+        ("malformed-request", 2),
+        ("not-found", 1),
+    ):
+        assert f'smsgwd_requests_refused_total{{code="{code}"}} {number}.0' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("gatd", "there is no gateway `gatd`: did you mean `gated`?"),
+        ("zzz", "there is no gateway `zzz`"),
+        ("+491701234567", "there is no gateway of this name"),
+        ("491701234567", "there is no gateway of this name"),
+        ("a text \n", "there is no gateway of this name"),
+    ],
+)
+def test_an_unknown_gateway_is_named(tmp_path: Path, name: str, detail: str) -> None:
+    """As the caller wrote it, where that can be a name, with the nearest that there is."""
+    assert answered(tmp_path, "POST", "/v1/messages", {**MESSAGE, "gateway": name}).json()["detail"] == detail
+
+
+def test_only_gateways_that_the_caller_may_use_are_suggested() -> None:
+    """A gateway that is not for the caller is not given away by the name of another."""
+    assert _unknown("gatd", ["gated"]).detail.endswith("did you mean `gated`?")
+    assert _unknown("gatd", []).detail == "there is no gateway `gatd`"
 
 
 def test_a_repeated_request_waits_for_the_first(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def add(parser: ArgumentParser) -> None:
         "--idempotency-key",
         metavar="KEY",
         type=_key,
-        help="the same key and message again within 10 minutes gets the first one's outcome, not a second SMS",
+        help="the same key and message again, by the same user within 10 minutes, gets the first one's outcome, not a "
+        "second SMS; unsent messages are not remembered, and a restart of the daemon forgets all",
     )
     parser.add_argument("--json", action="store_true", help="print the outcome, or the refusal, as a JSON document")
     options.add_socket(parser)

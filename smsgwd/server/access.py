@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from smsgwd.errors import RequestError
+from smsgwd.privacy import quotable
 from smsgwd.registry import AccessRule
 
 log = logging.getLogger("smsgwd.access")
@@ -78,10 +79,14 @@ class Access:
         return any(rule.is_for(peer, action) and (gateway is None or rule.covers(gateway)) for rule in self.rules)
 
     def require(self, peer: Peer, action: str, gateway: str | None = None) -> None:
-        """Raises RequestError forbidden, and logs, when the caller may not do this."""
+        """Raises RequestError forbidden when the caller may not do this."""
         if not self.allows(peer, action, gateway):
-            log.warning("refused", extra={"uid": peer.uid, "action": action})
-            raise RequestError("forbidden", f"the caller (uid {peer.uid}) may not do this: it needs {action!r}")
+            where = "" if gateway is None else f" on the gateway{quotable(gateway) or ' asked for'}"
+            error = RequestError(
+                "forbidden", f"the caller (uid {peer.uid}) may not do this: it needs {action!r}{where}"
+            )
+            error.action = action
+            raise error
 
 
 def look_up(rules: tuple[AccessRule, ...]) -> Access:

@@ -1,9 +1,11 @@
 """The calls of the API: who may, what is asked, what is answered."""
 
+import difflib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,12 +19,14 @@ from smsgwd.limits import SITE
 from smsgwd.message import SendRequest
 from smsgwd.metrics import CONTENT_TYPE, Configuration, Metrics
 from smsgwd.outcome import Kind, Outcome
+from smsgwd.privacy import quotable
 from smsgwd.registry import Entry, digest_of
 from smsgwd.server.access import RELOAD, SEND, STATUS, Access, Peer
 from smsgwd.server.body import check_kind, parse_object, read_body
 from smsgwd.server.connection import Connection
 from smsgwd.server.messages import read_message
 from smsgwd.server.problems import JSON, answer, outcome_answer, outcome_document, plain, problem
+from smsgwd.server.refusals import Refusals
 from smsgwd.server.sends import Sends
 from smsgwd.server.stream import NDJSON, Stream
 
@@ -76,6 +80,7 @@ class Api:
         self._configuration = configuration
         self._sends = sends
         self._metrics = metrics
+        self._refusals = Refusals(metrics)
         self._reload = reload
         self._document = DOCUMENT.read_bytes()
         self._started = time.monotonic()
@@ -101,14 +106,16 @@ class Api:
         try:
             respond, name = (Api.refuse_crowd, "") if call.connection.crowded else find(request.method, request.path)
             return await respond(self, replace(call, name=name))
-        except MethodNotAllowedError as error:
-            return problem(error, {hdrs.ALLOW: ", ".join(error.allowed)})
         except RequestError as error:
-            return problem(error)
+            self._refusals.note(error, call.peer.uid)
+            return problem(
+                error, {hdrs.ALLOW: ", ".join(error.allowed)} if isinstance(error, MethodNotAllowedError) else {}
+            )
         except ConnectionError:
             raise
         except Exception:
             log.exception("unforeseen failure of a request")
+            self._metrics.refused("internal")
             return problem(RequestError("internal", "something unforeseen went wrong; the log has it"))
 
     async def refuse_crowd(self, call: Call) -> web.Response:  # noqa: ARG002 - as all others
@@ -120,10 +127,15 @@ class Api:
         if call.request.content_type == NDJSON:
             return await self._stream(call)
         key = _idempotency_key(call.request)
-        body = await self._json(call.request)
-        message = self._permitted(call.peer, body)
-        digest = "" if key is None else digest_of(body)
-        return outcome_answer(await self._sends.once(message, call.peer.uid, key, digest))
+        outcome, replayed = await self._once(call.peer, await self._json(call.request), key)
+        return outcome_answer(outcome, replayed=replayed)
+
+    async def _once(self, peer: Peer, body: dict[str, Any], key: str | None) -> tuple[Outcome, bool]:
+        """The outcome of the message in a body; True where it was sent before, under the same key."""
+        with self._telling(peer, SEND, body.get("gateway")):
+            message = self._permitted(peer, body)
+            digest = "" if key is None else digest_of(body)
+            return await self._sends.once(message, peer.uid, key, digest)
 
     async def _stream(self, call: Call) -> web.StreamResponse:
         check_kind(call.request, NDJSON)
@@ -133,11 +145,13 @@ class Api:
 
         async def send(body: dict[str, Any]) -> dict[str, Any]:
             key = _line_key(body)
-            message = self._permitted(call.peer, body)
-            digest = "" if key is None else digest_of(body)
-            return outcome_document(await self._sends.once(message, call.peer.uid, key, digest))
+            outcome, _ = await self._once(call.peer, body, key)
+            return outcome_document(outcome)
 
-        stream = Stream(call.request, call.connection, send)
+        def refused(error: RequestError) -> None:
+            self._refusals.note(error, call.peer.uid)
+
+        stream = Stream(call.request, call.connection, send, refused)
         self._streams.add(stream)
         try:
             return await stream.run()
@@ -146,11 +160,13 @@ class Api:
 
     async def post_render(self, call: Call) -> web.Response:
         """What would be sent, without sending."""
-        message = self._permitted(call.peer, await self._json(call.request))
-        try:
-            return answer(sender.render(self._configuration.registry, message))
-        except MessageError as error:
-            return outcome_answer(self._refused(message, error))
+        body = await self._json(call.request)
+        with self._telling(call.peer, SEND, body.get("gateway")):
+            message = self._permitted(call.peer, body)
+            try:
+                return answer(sender.render(self._configuration.registry, message))
+            except MessageError as error:
+                return outcome_answer(self._refused(message, error))
 
     async def get_gateways(self, call: Call) -> web.Response:
         """All gateways that the caller may see."""
@@ -159,8 +175,9 @@ class Api:
 
     async def get_gateway(self, call: Call) -> web.Response:
         """One gateway."""
-        self.access.require(call.peer, STATUS, call.name)
-        return answer(self._shown(self._configuration.registry.entry(call.name)))
+        with self._telling(call.peer, STATUS, call.name):
+            self.access.require(call.peer, STATUS, call.name)
+            return answer(self._shown(self._configuration.registry.entry(call.name)))
 
     async def get_status(self, call: Call) -> web.Response:
         """How the daemon stands: counts and problems of the gateways that the caller may see."""
@@ -207,7 +224,21 @@ class Api:
         """The message, when the caller may use its gateway; asked before it is said whether there is such a gateway."""
         message = read_message(body)
         self.access.require(peer, SEND, message.gateway)
-        return message
+        return replace(message, caller=peer.uid)
+
+    @contextmanager
+    def _telling(self, peer: Peer, action: str, gateway: Any) -> Iterator[None]:
+        """A refusal tells which gateway it was about: one that there is the log, another one the caller."""
+        entries = self._configuration.registry.entries
+        try:
+            yield
+        except RequestError as error:
+            if isinstance(gateway, str) and gateway in entries:
+                error.gateway = gateway
+            elif error.code == "unknown-gateway":
+                allowed = [name for name in entries if self.access.allows(peer, action, name)]
+                raise _unknown(str(gateway), allowed) from None
+            raise
 
     def _refused(self, message: SendRequest, error: MessageError) -> Outcome:
         gateway = self._configuration.registry.renderable(message.gateway)
@@ -276,6 +307,13 @@ def find(method: str, path: str) -> tuple[Callable[[Api, Call], Awaitable[web.St
     if route is None:
         raise MethodNotAllowedError(tuple(methods) + (("HEAD",) if "GET" in methods else ()))
     return route.respond, name
+
+
+def _unknown(gateway: str, allowed: Iterable[str]) -> RequestError:
+    """There is no such gateway; the caller may get to know those that are `allowed`."""
+    near = difflib.get_close_matches(gateway[:64], allowed, n=1)
+    hint = f": did you mean `{near[0]}`?" if near else ""
+    return RequestError("unknown-gateway", f"there is no gateway{quotable(gateway) or ' of this name'}{hint}")
 
 
 def _idempotency_key(request: web.BaseRequest) -> str | None:

@@ -86,11 +86,11 @@ def outcome_document(outcome: Outcome) -> dict[str, Any]:
     return {**head, **outcome.as_dict()}
 
 
-def outcome_answer(outcome: Outcome) -> web.Response:
-    """The answer that carries an outcome; `unsent` says when to come again."""
+def outcome_answer(outcome: Outcome, *, replayed: bool = False) -> web.Response:
+    """The answer that carries an outcome; `unsent` says when to come again, a repeated one that it is."""
+    headers = {"Idempotency-Replayed": "true"} if replayed else {}
     if outcome.kind is Kind.ACCEPTED:
-        return answer(outcome_document(outcome))
-    headers = {}
+        return answer(outcome_document(outcome), headers=headers)
     if outcome.kind is Kind.UNSENT:
         headers["Retry-After"] = str(max(1, math.ceil(outcome.retry_after_s or 0)))
     return answer(outcome_document(outcome), status=outcome.http_status, content_type=PROBLEM, headers=headers)

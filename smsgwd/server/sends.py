@@ -10,7 +10,7 @@ from smsgwd.idempotency import Idempotency
 from smsgwd.limits import Limiter
 from smsgwd.message import SendRequest
 from smsgwd.metrics import Configuration, Metrics
-from smsgwd.outcome import Outcome
+from smsgwd.outcome import Attempt, Outcome
 
 
 class Sends:
@@ -32,14 +32,20 @@ class Sends:
         self._running: set[asyncio.Task[Outcome]] = set()
         self._last: dict[str, dict[str, Any]] = {}
 
-    async def once(self, request: SendRequest, caller: int, key: str | None, digest: str) -> Outcome:
-        """The outcome of this send, or of the one that this caller made before under the same key.
+    async def once(self, request: SendRequest, caller: int, key: str | None, digest: str) -> tuple[Outcome, bool]:
+        """The outcome of this send, or (True) of the one that this caller made before under the same key.
 
         The send goes on when whoever waits here goes. Raises RequestError, as the send itself and `Idempotency.once`.
         """
         if key is None:
-            return await asyncio.shield(self._start(request))
-        return await self._idempotency.once(caller, key, digest, lambda: self._start(request))
+            return await asyncio.shield(self._start(request)), False
+        begun: list[asyncio.Task[Outcome]] = []
+
+        def start() -> "asyncio.Task[Outcome]":
+            begun.append(self._start(request))
+            return begun[0]
+
+        return await self._idempotency.once(caller, key, digest, start), not begun
 
     def _start(self, request: SendRequest) -> "asyncio.Task[Outcome]":
         if len(self._running) >= self._limit:
@@ -61,14 +67,11 @@ class Sends:
 
     def _observe(self, outcome: Outcome) -> None:
         self._metrics.observe(outcome)
-        last = {
-            "outcome": str(outcome.kind),
-            "reason": None if outcome.reason is None else str(outcome.reason),
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "elapsed": round(outcome.elapsed_s, 3),
-        }
-        for name in {outcome.gateway, outcome.via} - {None}:
-            self._last[str(name)] = last
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        for one in outcome.tries:
+            self._last[one.gateway] = _last(one, at)
+        if outcome.via is not None:
+            self._last[outcome.via] = self._last[outcome.gateway]
 
     def last(self, gateway: str) -> dict[str, Any] | None:
         """How the last send through this gateway ended."""
@@ -89,3 +92,12 @@ class Sends:
         """Returns when no send runs any more; each has its own deadline."""
         while self._running:
             await asyncio.wait(self._running)
+
+
+def _last(one: Attempt, at: str) -> dict[str, Any]:
+    return {
+        "outcome": str(one.kind),
+        "reason": None if one.reason is None else str(one.reason),
+        "at": at,
+        "elapsed": round(one.elapsed_s, 3),
+    }

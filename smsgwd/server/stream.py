@@ -23,16 +23,18 @@ NDJSON = "application/x-ndjson"
 _WINDOW = 256  # messages of one stream at once
 
 Send = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Refused = Callable[[RequestError], None]
 
 
 class Stream:
-    """One stream. `send` makes a message's object into its outcome's, or raises RequestError."""
+    """One stream. `send` makes a message's object into its outcome's, or raises RequestError, which `refused` hears."""
 
-    def __init__(self, request: web.BaseRequest, connection: Connection, send: Send) -> None:
+    def __init__(self, request: web.BaseRequest, connection: Connection, send: Send, refused: Refused) -> None:
         self._request = request
         self._connection = connection
         self._limits = connection.limits
         self._send = send
+        self._refused = refused
         self._response = begun_answer(NDJSON)
         self._places = asyncio.Semaphore(_WINDOW)
         self._writing = asyncio.Lock()
@@ -61,7 +63,9 @@ class Stream:
             number += 1
             if len(line) > MAX_BODY:
                 self._response.force_close()
-                await self._write(number, document("too-large", f"a line has at most {MAX_BODY} octets"))
+                await self._write(
+                    number, self._refusal(RequestError("too-large", f"a line has at most {MAX_BODY} octets"))
+                )
                 return
             if line.strip():
                 await self._places.acquire()
@@ -79,10 +83,14 @@ class Stream:
         try:
             return await self._send(parse_object(line))
         except RequestError as error:
-            return document(error.code, error.detail, error.members)
+            return self._refusal(error)
         except Exception:
             log.exception("unforeseen failure of a line")
             return document("internal", "something unforeseen went wrong; the log has it")
+
+    def _refusal(self, error: RequestError) -> dict[str, Any]:
+        self._refused(error)
+        return document(error.code, error.detail, error.members)
 
     async def _write(self, number: int, content: dict[str, Any]) -> None:
         async with self._writing, asyncio.timeout(self._limits.answer_s):

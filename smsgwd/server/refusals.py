@@ -1,0 +1,40 @@
+"""Requests that were refused: who only looks at the daemon has to learn of them, too."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from smsgwd.errors import RequestError
+from smsgwd.metrics import Metrics
+
+log = logging.getLogger("smsgwd.server")
+
+QUIET_S = 1.0  # between two lines about one caller and code: nobody can fill the log
+
+
+class Refusals:
+    """Counts each and logs them, at most one in `QUIET_S` seconds by code and caller. `clock` gives seconds."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._told: dict[tuple[str, int], float] = {}  # as many as there are codes and callers
+        self._untold: dict[tuple[str, int], int] = {}
+
+    def note(self, error: RequestError, uid: int) -> None:
+        """One request of this user was refused. Its detail is not logged: it may repeat what the caller wrote."""
+        self._metrics.refused(error.code)
+        which, now = (error.code, uid), self._clock()
+        if now < self._told.get(which, -math.inf) + QUIET_S:
+            self._untold[which] = self._untold.get(which, 0) + 1
+            return
+        self._told[which] = now
+        fields = {
+            "code": error.code,
+            "uid": uid,
+            "gateway": error.gateway,
+            "action": error.action,
+            "not_logged": self._untold.pop(which, 0),
+        }
+        log.warning("refused", extra={key: value for key, value in fields.items() if value or key == "uid"})
