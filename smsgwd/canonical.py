@@ -8,11 +8,12 @@ that stand there. `site` is smsgwd.yaml.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smsgwd import schema
 from smsgwd.compile import digest_of_file
+from smsgwd.errors import Problem
 from smsgwd.load import Source
 from smsgwd.registry import Registry, digest_of
 
@@ -42,9 +43,14 @@ def configuration(registry: Registry, sources: Mapping[str, Source], site: Sourc
         if entry.gateway is not None:
             gateways[name] = {key: value for key, value in _typed(sources[name]).items() if key != "tests"}
         else:
-            broken[name] = next((str(problem) for problem in entry.problems), "it does not compile")
+            broken[name] = next((told(problem) for problem in entry.problems), "it does not compile")
     data = None if site is None else schema.check_site(site)[0]
     return Configuration(registry.digest, gateways, data or {}, broken)
+
+
+def told(problem: Problem) -> str:
+    """A finding with its place inside of the configuration directory: where that is, is no part of a configuration."""
+    return str(replace(problem, file=problem.file.rpartition("/")[2]))
 
 
 def _typed(source: Source) -> dict[str, Any]:

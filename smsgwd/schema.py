@@ -217,6 +217,24 @@ def check_site(source: Source) -> tuple[dict[str, Any] | None, tuple[Problem, ..
     return data, check.ordered()
 
 
+def default_of(provider: str, path: Path) -> Any:
+    """What holds where nothing is written at a path of a gateway file; None where the schema says nothing."""
+    part = _settings(provider) if path[:1] == ("settings",) and provider in provider_names() else _common()
+    return _default(part, path[len(part.base) :])
+
+
+def site_default_of(path: Path) -> Any:
+    """The same of smsgwd.yaml."""
+    return _default(_site(), path)
+
+
+def _default(part: _Part, path: Path) -> Any:
+    found = part.schema
+    for key in path:
+        found = _child(found, key) if isinstance(key, str) else _item(found)
+    return found.get("default")
+
+
 def template_leaves(provider: str, settings: Any) -> Iterator[tuple[Path, str]]:
     """Each template of some settings, sound or not, with its path below `settings`."""
     for path, text, schema in _leaves(provider, settings):

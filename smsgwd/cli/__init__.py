@@ -20,6 +20,7 @@ VERBS = {
     "explain": "say what a finding means and what mends it",
     "test": "run the tests inside gateway files",
     "compile": "write the whole configuration as one JSON document",
+    "diff": "tell what changes for users between two configurations",
     "render": "show exactly what would be sent",
     "count": "count the segments of a text",
     "status": "show how the daemon and its gateways stand",

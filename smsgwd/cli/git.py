@@ -78,7 +78,7 @@ def _root(path: str) -> str:
 
 
 def _names(tree: str) -> list[str]:
-    listed = _git("ls-tree", "-z", "--name-only", tree).decode(errors="surrogateescape")
+    listed = _git("ls-tree", "--full-tree", "-z", "--name-only", tree).decode(errors="surrogateescape")
     return [name for name in listed.split("\0") if name]
 
 

@@ -9,8 +9,8 @@ from smsgwd.canonical import Configuration
 from smsgwd.cli import git
 from smsgwd.cli.reading import Reading, compiled
 from smsgwd.cli.terminal import Failure
-from smsgwd.errors import has_errors
-from smsgwd.files import GATEWAYS
+from smsgwd.errors import Problem, has_errors
+from smsgwd.files import GATEWAYS, shown
 
 _GIT = "git:"
 _MAX_OCTETS = 1 << 28  # of a compiled file: 10,000 gateways have a tenth of it
@@ -24,8 +24,13 @@ def directory_side(directory: Path) -> tuple[Reading, Configuration]:
     sources = {file.name: reading.sources[file.file] for file in seen.gateways}
     site = None if seen.site is None else reading.sources[seen.site.file]
     configuration = canonical.configuration(registry, sources, site)
-    unread = {fault.name: str(fault.problem) for fault in seen.faults if fault.name}
+    unread = {fault.name: canonical.told(fault.problem) for fault in seen.faults if fault.name}
     return reading, replace(configuration, broken={**configuration.broken, **unread})
+
+
+def _beneath(directory: Path, problem: Problem) -> Problem:
+    """The same finding, its file named as seen from the configuration directory."""
+    return replace(problem, file=problem.file.removeprefix(f"{shown(directory)}/"))
 
 
 def side(written: str) -> Configuration:
@@ -44,7 +49,7 @@ def _served(directory: Path, written: str) -> Configuration:
     reading, configuration = directory_side(directory)
     for problem in reading.found:
         if has_errors([problem]) and Path(problem.file).parent.name != GATEWAYS:
-            raise Failure(f"{written} cannot be read: {problem}")
+            raise Failure(f"{written} cannot be read: {_beneath(directory, problem)}")
     return configuration
 
 

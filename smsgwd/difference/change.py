@@ -1,0 +1,100 @@
+"""One change, and how it is said: in CommonMark, which is fine on a terminal, too."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smsgwd.load import Path, pointer
+
+ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "nothing"})()
+_LONGEST = 80  # characters of a value
+_FENCES = re.compile("`+")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An effect on users. `subject` is a gateway, or empty for smsgwd.yaml; `pointer` leads to the key in its file."""
+
+    subject: str
+    kind: str  # added | changed | removed
+    effect: str  # CommonMark on one line
+    pointer: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `smsgwd diff --format json` shows it."""
+        return {
+            "gateway": self.subject or None,
+            "kind": self.kind,
+            "pointer": self.pointer,
+            "effect": self.effect,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A value that is not what it was. ABSENT stands for one that is not there."""
+
+    path: Path
+    old: Any = ABSENT
+    new: Any = ABSENT
+
+    @property
+    def kind(self) -> str:
+        """How it changed."""
+        return "added" if self.old is ABSENT else "removed" if self.new is ABSENT else "changed"
+
+    def change(self, subject: str, effect: str) -> Change:
+        """The change that this makes."""
+        return Change(subject, self.kind, effect, pointer(self.path))
+
+
+_IsWhole = Callable[[Path, bool], bool]  # of a path, and whether one side lacks it
+
+
+def _never(_path: Path, _lacking: bool) -> bool:
+    return False
+
+
+def leaves(path: Path, old: Any, new: Any, is_whole: _IsWhole = _never) -> Iterator[Leaf]:
+    """What differs below a path. Mappings are compared key by key, but for those that are said as a whole."""
+    maps = [one for one in (old, new) if isinstance(one, Mapping)]
+    lacking = old is ABSENT or new is ABSENT
+    if (len(maps) == 2 or (lacking and any(maps))) and not is_whole(path, lacking):
+        old, new = ({} if one is ABSENT else one for one in (old, new))
+        for key in sorted({*old, *new}):
+            yield from leaves((*path, key), old.get(key, ABSENT), new.get(key, ABSENT), is_whole)
+    elif old != new or isinstance(old, bool) != isinstance(new, bool):
+        yield Leaf(path, old, new)
+
+
+def code(value: Any) -> str:
+    """A value as a code span (CommonMark 0.31, 6.1), without what could steer a terminal, and not too long."""
+    text = value if isinstance(value, str) and value.strip() == value and value else _json(value)
+    text = "".join(map(_printable, text))
+    if len(text) > _LONGEST:
+        text = text[: _LONGEST - 1] + "…"
+    fence = "`" * (1 + max((len(found) for found in _FENCES.findall(text)), default=0))
+    room = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{room}{text}{room}{fence}"
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def listed(words: Iterable[str], last: str = "and") -> str:
+    """`a, b and c`."""
+    *first, end = words
+    return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def instead(new: Any, old: Any) -> str:
+    """`new` (before: `old`)."""
+    shown = [("nothing" if value is ABSENT else code(value)) for value in (new, old)]
+    return f"{shown[0]} (before: {shown[1]})"
