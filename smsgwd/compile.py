@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from smsgwd import advice, credentials, msisdn, providers, schema
-from smsgwd.errors import Problem, Severity, has_errors
+from smsgwd.errors import MessageError, Problem, Severity, has_errors
 from smsgwd.ignores import ignores, silence
 from smsgwd.load import Source
 from smsgwd.message import sender_fault
@@ -92,6 +92,16 @@ class Draft:
             severity = Severity.WARNING if fault.warning else Severity.ERROR
             self.problem(at, fault.code, fault.message, fault.hint, offset=fault.offset, severity=severity)
         self.used |= template.uses
+        return self._possible(template, at)
+
+    def _possible(self, template: Template, at: Path_) -> Template:
+        """The template, or an empty one in the place of one that is the same for each message and always fails."""
+        try:
+            if template.constant:
+                template.render({})
+        except MessageError as error:
+            self.problem(at, "bad-value", error.detail)
+            return compile_template("", Scope(frozenset(), {}))[0]
         return template
 
     def path(self, text: str) -> Path:

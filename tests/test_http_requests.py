@@ -529,14 +529,29 @@ def test_tls_files_are_looked_at_with_the_secrets(tmp_path: Path, key: str) -> N
             compiled(data, Site(tmp_path))
 
 
-@pytest.mark.parametrize("user", ["a:b", "x" * 20_000])
-def test_a_secret_that_no_proxy_can_take_is_a_finding(tmp_path: Path, user: str) -> None:
+@pytest.mark.parametrize(("user", "code"), [("a:b", "bad-proxy"), ("x" * 20_000, "bad-value")])
+def test_a_secret_that_no_proxy_can_take_is_a_finding(tmp_path: Path, user: str, code: str) -> None:
     """A colon in the user of a proxy, or a secret that is far too long: told at the proxy, when the secret is read."""
     (tmp_path / "user").write_text(user)
     proxy = {"http": "http://{{ secrets.user }}:x@127.0.0.1:3128"}
     data = {"provider": "http", "secrets": {"user": {"file": "user"}}, "settings": {"url": "http://x/", "proxy": proxy}}
-    with pytest.raises(AssertionError, match="bad-proxy"):
+    with pytest.raises(AssertionError, match=rf"error\[{code}\]"):
         compiled(data, Site(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "provider: smpp\nsettings: {host: h, port: 1, system_id: u, password: '{{ secrets.long }}'}\n",
+        "provider: smtp\nsettings: {server: {host: h, from: a@b.de}, mail_to: a@b.de, body: '{{ secrets.long }}'}\n",
+        "provider: console\ntemplates: {a: {text: '" + "x" * 20_000 + "'}}\n",
+    ],
+)
+def test_a_template_that_is_always_too_long_is_a_finding(tmp_path: Path, file: str) -> None:
+    """With every provider, when the file is compiled, and not as a surprise."""
+    (tmp_path / "long").write_text("x" * 20_000)
+    with pytest.raises(AssertionError, match=r"error\[bad-value\]: a template of the gateway renders to more than"):
+        compiled(f"secrets: {{long: {{file: long}}}}\n{file}", Site(tmp_path))
 
 
 def test_hosts(server: RawServer) -> None:
