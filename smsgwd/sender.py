@@ -100,7 +100,8 @@ def _render_template(template: TextTemplate, request: SendRequest) -> str:
         raise MessageError(Reason.CONTENT, "this template is for one-time passwords: ask for a challenge")
     for name in request.vars:
         if name not in template.variables:
-            raise MessageError(Reason.CONTENT, f"the template has no variable {name[:64]!r}")
+            declared = ", ".join(map(repr, template.variables)) or "none"  # the name given may be the code itself
+            raise MessageError(Reason.CONTENT, f"a variable is given that is not the template's; it has {declared}")
     for name, variable in template.variables.items():
         if name not in request.vars:
             raise MessageError(Reason.CONTENT, f"the template's variable {name!r} is missing")

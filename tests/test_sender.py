@@ -94,6 +94,16 @@ def test_a_template_is_rendered_with_its_variables() -> None:
     assert (shown["segments"], shown["encoding"], shown["to"]) == (1, "gsm7", NUMBER)
 
 
+def test_the_name_of_a_variable_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    """A caller that swaps name and value finds its code in no log; it is told the names that there are."""
+    caplog.set_level(logging.DEBUG)
+    one = gateway(templates=LOGIN, variables=frozenset(VARIABLES))
+    outcome = sent(one, text=None, template="login", vars={"code": "123456", "name": "Zoé", "987654": "x"})
+    assert (outcome.kind, outcome.reason) == (Kind.REJECTED, Reason.CONTENT)
+    assert "'code', 'name'" in outcome.detail
+    assert "987654" not in f"{outcome} {[vars(record) for record in caplog.records]}"
+
+
 @pytest.mark.parametrize(
     ("first", "tries"),
     [
