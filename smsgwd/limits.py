@@ -36,8 +36,8 @@ log = logging.getLogger("smsgwd.limits")
 SITE = ""  # in the place of a name: smsgwd.yaml
 RATE, IN_FLIGHT, PER_RECIPIENT, BUDGET = "rate", "in_flight", "per_recipient", "budget"
 COUNTRIES, NUMBER_TYPES = "countries", "number_types"
-MOST_NUMBERS = 200_000  # that are counted at once under one name: some 100 MB at worst
-_MANY_MARKS = 1_000  # in one window; beyond them neighbours become one, so there are never more than twice as many
+MOST_NUMBERS = 200_000  # that are counted at once under one name; each takes some 400 octets
+_MANY, _MANY_OF_A_NUMBER = 1_000, 32  # marks in a window; beyond them neighbours become one: never twice as many
 
 Bounds = Sequence[tuple[str, Limits]]  # whose limits a message meets, by name; the gateway's own first
 
@@ -105,11 +105,15 @@ class _Taken:
 
 
 class Window:
-    """What left in the last `pace.window_s` seconds. `now` is a time in seconds, on any one clock."""
+    """What left in the last `pace.window_s` seconds. `now` is a time in seconds, on any one clock.
 
-    __slots__ = ("_marks", "_used")
+    With more than `many` marks it is coarser, by that part of the window: something may count for longer, never less.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_many", "_marks", "_used")
+
+    def __init__(self, many: int = _MANY) -> None:
+        self._many = many
         self._marks: list[_Mark] = []
         self._used = 0
 
@@ -160,8 +164,8 @@ class Window:
 
     def _marked(self, at: float, pace: Pace, count: int) -> _Mark:
         self._used += count
-        last = self._marks[-1] if len(self._marks) >= _MANY_MARKS else None
-        if last is not None and at - last.since < pace.window_s / _MANY_MARKS:
+        last = self._marks[-1] if len(self._marks) >= self._many else None
+        if last is not None and at - last.since < pace.window_s / self._many:
             last.at = max(at, last.at)
             last.count += count
             return last
@@ -194,7 +198,7 @@ class Recipients:
 
     def of(self, number: bytes) -> Window:
         """The window of a number, to be looked at."""
-        return self._windows.get(number) or Window()
+        return self._windows.get(number) or Window(_MANY_OF_A_NUMBER)
 
     def kept(self, now: float, pace: Pace, number: bytes) -> Window:
         """The window of a number of which something is going to be taken."""
@@ -242,7 +246,7 @@ class _Refusal:
         limit = f"{_WORDS[self.limit].format(self.size)} in the limits of {_whose(self.name)}"
         if self.never:
             return Outcome(Kind.REJECTED, Reason.LIMIT, detail=f"{self.segments} segments are more than {limit}")
-        return Outcome(Kind.UNSENT, Reason.LIMIT, detail=f"over {limit}", retry_after_s=self.wait_s, retryable=False)
+        return Outcome(Kind.UNSENT, Reason.LIMIT, detail=f"over {limit}", retry_after_s=self.wait_s)
 
 
 _WORDS = {
@@ -401,13 +405,13 @@ class Limiter:
             limits = _limits_of(registry, name)
             if limits is not None:
                 scope.follow(limits, registry.generation)
-            if limits in {None, UNLIMITED} and scope.idle(now):
+            if (limits is None or not limits.counts) and scope.idle(now):
                 del self._scopes[name]
 
     def usage(self, registry: Registry, name: str) -> dict[str, dict[str, Any]]:
         """How much of each limit is used under a name, `SITE` included; empty where nothing is counted."""
-        limits = _limits_of(registry, name) or UNLIMITED
-        if limits is UNLIMITED:
+        limits = _limits_of(registry, name)
+        if limits is None or not limits.counts:
             return {}
         return self.scope(name, limits, registry.generation).usage(_now())
 
@@ -453,23 +457,28 @@ class Claim:
         it has taken for an earlier member of a failover it does not take again.
         """
         self.refused_by = None
-        met = [(name, limits) for name, limits in bounds if name not in self._taken]
-        if not met:
+        lines = self._lines(bounds, gateway, deadline)
+        if not lines:
             return None
-        lines = [
-            _Line(
-                self._limiter.scope(name, limits, self._generation),
-                (deadline.to_leave if name == gateway.name else deadline).remaining(),
-            )
-            for name, limits in met
-        ]
-        load = _Load(segments, self._limiter.hashed(_counted_number(message.to, gateway.phone.region)))
+        counted = any(line.scope.limits.per_recipient for line in lines)
+        number = _counted_number(message.to, gateway.phone.region) if counted else ""
+        load = _Load(segments, self._limiter.hashed(number))
         refusal = _worst(lines, load)
         if refusal is None and await self._entered(lines, load):
             return None
         refusal = refusal or _worst([replace(line, patience_s=0) for line in lines], load) or _in_vain(lines, load)
         self.refused(gateway, refusal.name, refusal.limit)
         return refusal.as_outcome()
+
+    def _lines(self, bounds: Bounds, gateway: Gateway, deadline: Deadline) -> list[_Line]:
+        return [
+            _Line(
+                self._limiter.scope(name, limits, self._generation),
+                (deadline.to_leave if name == gateway.name else deadline).remaining(),
+            )
+            for name, limits in bounds
+            if limits.counts and name not in self._taken
+        ]
 
     def refused(self, gateway: Gateway, name: str, limit: str) -> None:
         """Take note that a limit of this name has refused the message for a gateway."""

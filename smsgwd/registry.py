@@ -175,6 +175,11 @@ class Limits:
     countries: Choice | None = None  # two capital letters each (ISO 3166-1)
     number_types: Choice | None = None  # as phonenumbers tells them apart: `mobile`, ...
 
+    @property
+    def counts(self) -> bool:
+        """Whether something is counted, beside the destination."""
+        return any((self.rate, self.in_flight, self.per_recipient, self.budget))
+
 
 UNLIMITED = Limits()
 

@@ -270,7 +270,7 @@ def test_a_window_takes_bounded_memory() -> None:
     window, pace = Window(), parse_pace("1000000/d")
     for second in range(20_000):
         window.take(second, pace, 1)
-    assert len(window._marks) <= 2 * module._MANY_MARKS
+    assert len(window._marks) <= 2 * module._MANY
     assert window.used(20_000, pace) == 20_000
     assert window.used(86_400 + 9_999, pace) >= 10_000
     assert window.used(2 * 86_400, pace) == 0
