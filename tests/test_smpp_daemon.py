@@ -84,7 +84,7 @@ def test_an_smsc_that_is_killed_and_comes_back(tmp_path: Path) -> None:
 
     async def test() -> None:
         async def window_is_full() -> bool:
-            return (await smsc.do("report"))["seen"] >= 10
+            return int((await smsc.do("report"))["seen"]) >= 10
 
         async def is_down() -> bool:
             standing = await bind(running.path, "a")
