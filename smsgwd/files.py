@@ -116,15 +116,15 @@ def read_paths(paths: Sequence[Path]) -> Look:
 
     A path that does not exist is a finding (no-such-file). A file that is named twice is read once.
     """
-    places: dict[Path, _Place] = {}
+    places: dict[Path, _Place] = {}  # by the path that one sees
     faults = []
     for path in paths:
         try:
-            places |= {place.absolute(): _Place(place, shown(place)) for place in _expanded(path)}
+            places |= {seen.absolute(): _Place(opened, shown(seen)) for seen, opened in _expanded(path)}
         except OSError as error:
             faults.append(Fault("", _problem(shown(path), *_unusable(error))))
-    sites, site_faults = _read_all(place for place in places.values() if _is_site(place.path))
-    files, more = _read_all(place for place in places.values() if not _is_site(place.path))
+    sites, site_faults = _read_all(place for seen, place in places.items() if _is_site(seen))
+    files, more = _read_all(place for seen, place in places.items() if not _is_site(seen))
     return Look(sites=sites, gateways=files, faults=(*faults, *more), site_problems=_problems_of(site_faults))
 
 
@@ -207,21 +207,35 @@ class _Folder:
 
     def names(self) -> dict[str, int]:
         """The YAML files by name, each with the directory to open it in. Names that begin with `.` are left out."""
-        names = dict.fromkeys(_yaml_in(self.visible), self.visible)
         if self.revision is None:
-            return names
+            return dict.fromkeys(_yaml_in(self.visible), self.visible)
         # a link into the revision that is not in the revision (any more) is about to be removed
-        beside = {name: folder for name, folder in names.items() if not self._leads_to_revision(name)}
-        return beside | dict.fromkeys(_yaml_in(self.revision), self.revision)
+        own = [name for name in _yaml_in(self.visible) if not self._leads_to_revision(name)]
+        return dict.fromkeys(_yaml_in(self.revision), self.revision) | dict.fromkeys(own, self.visible)
+
+    def layer_with(self, name: str) -> int:
+        """The directory to open a name in: the visible one, but for what is there only as a link into the revision."""
+        if self.revision is not None and (self._leads_to_revision(name) or not self._shows(name)):
+            with suppress(FileNotFoundError):
+                os.stat(name, dir_fd=self.revision)
+                return self.revision
+        return self.visible
 
     def places(self, names: Mapping[str, int]) -> list[_Place]:
         return [_Place(Path(name), shown(self.shown / name), folder) for name, folder in names.items()]
 
     def _leads_to_revision(self, name: str) -> bool:
         try:
-            return os.readlink(name, dir_fd=self.visible).startswith(_DATA + "/")
+            return os.readlink(name, dir_fd=self.visible) == f"{_DATA}/{name}"
         except OSError:
             return False
+
+    def _shows(self, name: str) -> bool:
+        try:
+            os.stat(name, dir_fd=self.visible, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def _look_once(directory: Path) -> Look:
@@ -240,7 +254,7 @@ def _look_at_gateways(root: _Folder, found: Look) -> Look:
     """The look, completed by gateways.d. Where that is missing or cannot be read, its gateways are not known."""
     path = root.shown / GATEWAYS
     try:
-        with _Folder.opened(Path(GATEWAYS), path, _layer_with(root, GATEWAYS)) as folder:
+        with _Folder.opened(Path(GATEWAYS), path, root.layer_with(GATEWAYS)) as folder:
             names = folder.names()
             places = folder.places(names)
             files, faults = _read_all(places)
@@ -253,14 +267,6 @@ def _look_at_gateways(root: _Folder, found: Look) -> Look:
         return replace(found, gateways_present=False, faults=(Fault("", problem),))
 
 
-def _layer_with(folder: _Folder, name: str) -> int:
-    for layer in folder.layers:
-        with suppress(FileNotFoundError):
-            os.stat(name, dir_fd=layer)
-            return layer
-    return folder.visible
-
-
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
@@ -271,23 +277,30 @@ def _unchanged(places: Iterable[_Place], files: Iterable[ConfigFile]) -> bool:
     return all(Stamp.of(place.status()) == stamps[place.shown] for place in places if place.shown in stamps)
 
 
-def _expanded(path: Path) -> list[Path]:
-    """The files that one argument stands for. Raises OSError when there is no such path."""
+def _expanded(path: Path) -> list[tuple[Path, Path]]:
+    """The files that one argument stands for, as they are seen and opened. Raises OSError where there is no such path.
+
+    In a folder it is what `look` would read there.
+    """
     if not path.is_dir():
         path.lstat()
-        return [path]
-    names = [path / name for name in sorted(_yaml_in(path))]
+        return [(path, path)]
+    with _Folder.opened(path, path) as folder:
+        names = sorted(folder.names().items())
+        files = [
+            (path / name, path / (name if layer == folder.visible else f"{_DATA}/{name}")) for name, layer in names
+        ]
     inner = path / GATEWAYS
     if path.name == GATEWAYS or not inner.is_dir():
-        return names
-    return [entry for entry in names if _is_site(entry)] + _expanded(inner)
+        return files
+    return [(seen, opened) for seen, opened in files if _is_site(seen)] + _expanded(inner)
 
 
 def _is_yaml(name: str) -> bool:
     return name.endswith(_SUFFIXES) and not name.startswith(".")
 
 
-def _yaml_in(folder: int | Path) -> list[str]:
+def _yaml_in(folder: int) -> list[str]:
     """The YAML files of a folder by name, sub-folders left out, whatever they are called.
 
     Only one in the place of smsgwd.yaml is kept, to be told: so does a container show a file that is not mounted.

@@ -246,6 +246,36 @@ def test_reads_a_kubernetes_volume(directory: Path) -> None:
     assert found.problems == ()
 
 
+@pytest.mark.parametrize("target", [None, "..data/other.yaml", "../elsewhere.yaml"])
+def test_what_one_sees_beside_a_revision_is_what_is_read(directory: Path, target: str | None) -> None:
+    """A file, or a link to another one, is read where `cat` reads it, also where the revision has one of its name."""
+    folder = directory / "gateways.d"
+    update_volume(folder, {"a.yaml": b"revision", "other.yaml": b"seen"})
+    (directory / "elsewhere.yaml").write_bytes(b"seen")
+    (folder / "a.yaml").unlink()
+    if target is None:
+        (folder / "a.yaml").write_bytes(b"seen")
+    else:
+        (folder / "a.yaml").symlink_to(target)
+    assert (folder / "a.yaml").read_bytes() == b"seen"
+    for found in (look(directory), read_paths([directory]), read_paths([folder])):
+        assert [(file.file, file.data) for file in found.gateways] == [
+            (str(folder / "a.yaml"), b"seen"),
+            (str(folder / "other.yaml"), b"seen"),
+        ]
+        assert found.problems == ()
+
+
+def test_a_folder_beside_a_revision_is_the_one_that_one_sees(tmp_path: Path) -> None:
+    """A real gateways.d wins over the one that the revision of the configuration directory has."""
+    update_volume(tmp_path, {"smsgwd.yaml": b"1", "gateways.d/a.yaml": b"1"})
+    (tmp_path / "gateways.d").unlink()
+    (tmp_path / "gateways.d").mkdir()
+    (tmp_path / "gateways.d" / "b.yaml").write_bytes(b"2")
+    for found in (look(tmp_path), read_paths([tmp_path]), read_paths([tmp_path / "gateways.d"])):
+        assert [(file.name, file.data) for file in found.gateways] == [("b", b"2")]
+
+
 def test_the_middle_of_a_swap_is_no_finding(directory: Path) -> None:
     """Right after `..data` was renamed old links dangle and new ones are missing: the new revision is read."""
     folder = directory / "gateways.d"
@@ -254,8 +284,8 @@ def test_the_middle_of_a_swap_is_no_finding(directory: Path) -> None:
     (folder / "..2" / "c.yaml").write_bytes(b"2")
     (folder / "..data_tmp").symlink_to("..2")
     (folder / "..data_tmp").rename(folder / "..data")
-    found = look(directory)
-    assert (names(found), found.problems) == (["c"], ())
+    for found in (look(directory), read_paths([directory]), read_paths([folder])):
+        assert ([file.file for file in found.gateways], found.problems) == ([str(folder / "c.yaml")], ())
 
 
 def test_the_directory_itself_may_be_such_a_volume(tmp_path: Path) -> None:
