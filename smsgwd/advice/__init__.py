@@ -29,6 +29,7 @@ def of_gateway(source: Source, data: Data, served: Served, used: Collection[str]
     if sound and isinstance(served, Gateway):
         yield from unused_secrets(source, data, used)
         yield from numbers.broken(source, served.phone)
+        yield from numbers.refused(source, served)
 
 
 def of_site(source: Source, data: Data, used: Collection[str]) -> Iterator[Problem]:

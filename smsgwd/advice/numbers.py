@@ -1,4 +1,4 @@
-"""Rewrite rules that make another number of a number."""
+"""Rules that make another number of a number, or let no number pass."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from smsgwd.errors import MessageError, Problem, Severity
 from smsgwd.load import Source
-from smsgwd.msisdn import DIGITS, INTERNATIONAL, NATIONAL, PhoneRules
+from smsgwd.msisdn import DIGITS, INTERNATIONAL, NATIONAL, VERBATIM, PhoneRules
+from smsgwd.registry import Gateway
 
 _DIGITS = re.compile(r"[0-9]+")
 _TWO = re.compile(r"[0-9]\+")  # a number inside of a number
@@ -78,3 +79,16 @@ def _rewritten(number: str, rules: PhoneRules) -> str | None:
     except MessageError:
         return None
     return number
+
+
+def refused(source: Source, gateway: Gateway) -> Iterator[Problem]:
+    """A warning where limits ask for the country or type of numbers, and the gateway reads none."""
+    if gateway.phone.format != VERBATIM:
+        return
+    for limit, choice in (("countries", gateway.limits.countries), ("number_types", gateway.limits.number_types)):
+        if choice is not None:
+            message = f"`{limit}` refuses every number here: `phone.format: verbatim` reads none"
+            hint = "choose another `phone.format`, or leave this limit out"
+            yield source.problem(
+                ("limits", limit), "refuses-all", message, hint, on_key=True, severity=Severity.WARNING
+            )
