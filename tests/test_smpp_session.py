@@ -526,17 +526,22 @@ def test_throttling_pauses_the_bind_and_keeps_order(status: int, caplog: pytest.
 
 
 def test_throttled_until_the_deadline_is_unsent() -> None:
-    """An SMSC that throttles until the deadline makes unsent/throttled: nobody took it."""
+    """An SMSC that throttles until the deadline makes unsent/throttled, of what only waited in the pauses too."""
+    throttled = asyncio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.bound()
         while True:
             peer.refuse((await peer.submits(1))[0], fake_smsc.THROTTLED)
+            throttled.set()
 
     async def test() -> None:
         async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
-            outcome = await send(provider, deadline_s=0.3)
-            assert (outcome.kind, outcome.reason) == (Kind.UNSENT, Reason.THROTTLED)
+            outcomes = [asyncio.create_task(send(provider, deadline_s=0.5))]
+            await throttled.wait()
+            outcomes += [asyncio.create_task(send(provider, deadline_s=0.1 * number)) for number in range(1, 5)]
+            for outcome in await asyncio.gather(*outcomes):
+                assert (outcome.kind, outcome.reason) == (Kind.UNSENT, Reason.THROTTLED)
 
     run(test())
 

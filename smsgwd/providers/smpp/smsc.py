@@ -103,9 +103,10 @@ class Smsc:
     def _too_late(self, item: Item) -> SubmitError:
         if item.on_its_way:
             return SubmitError(Reason.TIMEOUT, "submit_sm was sent, no answer before the deadline", handed_over=True)
-        if item.was_throttled:
+        bound = [bind for bind in self._binds if bind.standing.state is State.BOUND]
+        if item.was_throttled or any(bind.pace.slowed for bind in bound):
             return SubmitError(Reason.THROTTLED, "the SMSC throttled until the deadline", handed_over=False)
-        if any(bind.standing.state is State.BOUND for bind in self._binds):
+        if bound:
             return SubmitError(Reason.TIMEOUT, "the window was full until the deadline", handed_over=False)
         return self._no_bind()
 

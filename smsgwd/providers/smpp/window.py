@@ -26,6 +26,11 @@ class Pace:
         self.limit = full  # PDUs on their way
         self.paused = False
 
+    @property
+    def slowed(self) -> bool:
+        """Whether the SMSC has throttled lately."""
+        return self.paused or self.limit < self._full
+
     def throttled(self) -> float:
         """The SMSC has too much: pause for that many seconds, then say `resumed`.
 
