@@ -22,6 +22,7 @@ VERBS = {
     "compile": "write the whole configuration as one JSON document",
     "diff": "tell what changes for users between two configurations",
     "render": "show exactly what would be sent",
+    "graph": "draw which message can leave through which gateway",
     "count": "count the segments of a text",
     "status": "show how the daemon and its gateways stand",
     "reload": "make the daemon read its configuration again",
