@@ -181,8 +181,13 @@ def _common(draft: Draft, data: Mapping[str, Any]) -> dict[str, Any]:
         "templates": MappingProxyType(templates),
         "variables": frozenset(name for template in templates.values() for name in template.variables),
         "limits": _limits(draft, data.get("limits", {})),
-        "digest": digest_of({key: value for key, value in data.items() if key not in _NOT_IN_DIGEST}),
+        "digest": digest_of_file(data),
     }
+
+
+def digest_of_file(data: Mapping[str, Any]) -> str:
+    """The digest of what a gateway file says, less what changes nothing for a message."""
+    return digest_of({key: value for key, value in data.items() if key not in _NOT_IN_DIGEST})
 
 
 def _disabled_at(draft: Draft, data: Mapping[str, Any]) -> str:
