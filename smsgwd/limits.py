@@ -3,8 +3,9 @@
 Counted are the last so many seconds, whenever one looks: `5/10m` means that no ten minutes, wherever they begin, see
 more than five. (A token bucket is smaller, but lets twice as much pass after a rest: twice the budget of a day.)
 
-`rate` and `in_flight` make a message wait, first come first served, for as long as it may; it is told at once when that
-will not be long enough. `per_recipient` and `budget` refuse at once. Where several limits hold, a message leaves when
+`rate` and `in_flight` make a message wait, first come first served, inside its deadline; it is told at once when that
+will not be long enough. Some of the time is left for the sending: a message that leaves with the last moment of its
+deadline ends `unknown`. `per_recipient` and `budget` refuse at once. Where several limits hold, a message leaves when
 it fits into all of them at one moment, and is counted in all of them then.
 
 Counts belong to names, not to versions: of gateways, of failovers, and of smsgwd.yaml, whose limits are on all gateways
@@ -38,6 +39,8 @@ RATE, IN_FLIGHT, PER_RECIPIENT, BUDGET = "rate", "in_flight", "per_recipient", "
 COUNTRIES, NUMBER_TYPES = "countries", "number_types"
 MOST_NUMBERS = 200_000  # that are counted at once under one name; each takes some 400 octets
 _MANY, _MANY_OF_A_NUMBER = 1_000, 32  # marks in a window; beyond them neighbours become one: never twice as many
+
+_FOR_SENDING, _FOR_SENDING_S = 0.1, 2.0  # what is left of the time: this part of it, no more seconds than that
 
 Bounds = Sequence[tuple[str, Limits]]  # whose limits a message meets, by name; the gateway's own first
 
@@ -243,18 +246,10 @@ class _Refusal:
 
     def as_outcome(self) -> Outcome:
         """What the caller gets to know."""
-        limit = f"{_WORDS[self.limit].format(self.size)} in the limits of {_whose(self.name)}"
+        limit = f"`{self.limit}: {self.size}` of {_whose(self.name)}"
         if self.never:
             return Outcome(Kind.REJECTED, Reason.LIMIT, detail=f"{self.segments} segments are more than {limit}")
         return Outcome(Kind.UNSENT, Reason.LIMIT, detail=f"over {limit}", retry_after_s=self.wait_s)
-
-
-_WORDS = {
-    RATE: "the rate of {} segments",
-    IN_FLIGHT: "the {} sends at once",
-    PER_RECIPIENT: "the {} messages to one number",
-    BUDGET: "the budget of {} segments",
-}
 
 
 class _Scope:
@@ -474,7 +469,7 @@ class Claim:
         return [
             _Line(
                 self._limiter.scope(name, limits, self._generation),
-                (deadline.to_leave if name == gateway.name else deadline).remaining(),
+                _patience_s(deadline.to_leave if name == gateway.name else deadline),
             )
             for name, limits in bounds
             if limits.counts and name not in self._taken
@@ -509,6 +504,11 @@ class Claim:
         scope, taken = self._taken.pop(name, (None, []))
         if scope is not None:
             scope.leave(taken if outcome.kind is Kind.UNSENT else ())
+
+
+def _patience_s(deadline: Deadline) -> float:
+    left_s = deadline.remaining()
+    return left_s - min(left_s * _FOR_SENDING, _FOR_SENDING_S)
 
 
 def _worst(lines: Iterable[_Line], load: _Load) -> _Refusal | None:
