@@ -25,6 +25,14 @@ settings:
   form: {{text: "{{{{ message }}}}"}}
   headers: {{X-Token: "{{{{ secrets.token }}}}"}}
 """
+TYPED = """\
+provider: http
+settings:
+  url: https://sms.example.com/
+  method: POST
+  query: {to: "{{ phone }}", tag: [a, b], five: "5", nothing: "null", empty: ""}
+  json: {to: ["{{ phone }}"], n: 5, s: "5", x: null, e: []}
+"""
 TO = ("--gateway", "x", "--to", "0170 1234567")
 
 
@@ -64,7 +72,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_text(capsys: pytest.CaptureFixture[str]) -> None:
     """For people: a line for each part, a text of several lines below its name; nothing steers the terminal."""
-    done = run(capsys, "render", *TO, "--text", "first\nsecond \x1b[2J")
+    done = run(capsys, "render", *TO, "--text", "first\nsecond \x9b2J")
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[:6] == [
@@ -72,10 +80,32 @@ def test_text(capsys: pytest.CaptureFixture[str]) -> None:
         "to: +491701234567",
         "text:",
         "  first",
-        "  second \\x1b[2J",
+        "  second \\x9b2J",
         "segments: 1 (ucs2)",
     ]
-    assert {"  method: POST", "    X-Token: ***", "    tag: a", "    tag: b"} <= set(lines)
+    assert {"  method: POST", "    X-Token: ***"} <= set(lines)
+
+
+def test_text_leaves_nothing_out(capsys: pytest.CaptureFixture[str], config: Path) -> None:
+    """Lists are lists, a JSON body is JSON, and a text is not taken for the number or nothing that it looks like."""
+    (config / "gateways.d" / "y.yaml").write_text(TYPED)
+    done = run(capsys, "render", "--gateway", "y", "--to", "+491701234567", "--text", "hi")
+    lines = done.out.splitlines()
+    query = lines.index("  query:")
+    assert lines[query : query + 8] == [
+        "  query:",
+        "    to: +491701234567",
+        "    tag:",
+        "      - a",
+        "      - b",
+        '    five: "5"',
+        '    nothing: "null"',
+        '    empty: ""',
+    ]
+    body = lines.index("  body:")
+    assert json.loads("\n".join(lines[body + 1 :])) == {"to": ["+491701234567"], "n": 5, "s": "5", "x": None, "e": []}
+    done = run(capsys, "render", *TO, "--text", "hi", "--format", "text")
+    assert "    tag:\n      - a\n      - b\n" in done.out
 
 
 def test_failover(capsys: pytest.CaptureFixture[str], config: Path) -> None:
@@ -106,7 +136,10 @@ def test_disabled(capsys: pytest.CaptureFixture[str]) -> None:
             "rejected (content): the variable 'code' may hold digits only",
         ),
         ((*TO, "--template", "login"), "rejected (content): the template's variable 'code' is missing"),
-        ((*TO, "--template", "logn"), "refused (malformed-request): the gateway has no template of this name"),
+        (
+            (*TO, "--template", "logn"),
+            "refused (malformed-request): the gateway `x` has no template `logn` (known: login)",
+        ),
         (("--gateway", "y", "--to", "1", "--text", "hi"), "there is no gateway 'y' in "),
         (("--gateway", "of", "--to", "1", "--text", "hi"), "; did you mean off?"),
         ((*TO, "--text", "hi", "--config", "/nonexistent/config"), "/nonexistent/config: it does not exist"),

@@ -1,5 +1,6 @@
 """`smsgwd render`: exactly what would be sent, without sending it, without a daemon, without secrets."""
 
+import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ Show exactly what would be sent, from the configuration alone: no daemon, no net
 """
 _EPILOG = """\
 examples:
-  smsgwd render --gateway clickatell --to "0170 1234567" --template login --var code=123456
+  smsgwd render --gateway console --to +491701234567 --template login --var code=123456
   smsgwd render --gateway twilio --to +491701234567 --text "Hello" --format curl
 
 exit codes: 0 rendered; 1 the message would be rejected, or the gateway's file has errors; 2 wrong usage.
@@ -72,30 +73,48 @@ def _rendered(args: Namespace, request: SendRequest) -> dict[str, Any]:
 
 
 def _as_text(rendered: Mapping[str, Any]) -> str:
-    count = f"{rendered['segments']} ({rendered['encoding']})"
-    gateway = f"{rendered['gateway']} ({rendered['provider']})"
-    members = {**rendered, "gateway": gateway, "segments": count}
-    shown = {key: members.get(key) for key in ("gateway", "via", "to", "text", "segments", "request")}
-    return terminal.printable("\n".join(_lines(shown, 0)))
+    words = {
+        "gateway": f"{rendered['gateway']} ({rendered['provider']})",
+        **{key: rendered[key] for key in ("via", "to", "text") if key in rendered},
+        "segments": f"{rendered['segments']} ({rendered['encoding']})",
+    }
+    lines = [line for key, word in words.items() for line in _text(key, word, "")]
+    return terminal.printable("\n".join([*lines, *_entry("request", rendered["request"], "")]))
 
 
-def _lines(value: Mapping[str, Any], depth: int) -> list[str]:
-    return [line for key, item in value.items() for line in _entry(key, item, depth)]
-
-
-def _entry(key: str, value: Any, depth: int) -> list[str]:
-    """A member as people read it: short ones on one line, the parts of others below, further in."""
-    indent = "  " * depth
-    if value is None or value == {}:
-        return []
-    if isinstance(value, Mapping):
-        return [f"{indent}{key}:", *_lines(value, depth + 1)]
+def _entry(key: str, value: Any, indent: str) -> list[str]:
+    """A member as people read it, nothing left out; a body that is JSON as JSON."""
+    further = indent + "  "
+    if key == "body" and isinstance(value, Mapping | list):
+        return [f"{indent}body:", *(further + line for line in terminal.as_json(value).split("\n"))]
+    if isinstance(value, Mapping) and value:
+        return [f"{indent}{key}:", *(line for name, item in value.items() for line in _entry(name, item, further))]
     if isinstance(value, list) and value:
-        return [line for item in value for line in _entry(key, item, depth)]  # a key that repeats
+        return [f"{indent}{key}:", *(f"{further}- {_scalar(item)}" for item in value)]
     if isinstance(value, str) and "\n" in value:
-        return [f"{indent}{key}:", *(f"{indent}  {line}" for line in value.split("\n"))]
-    shown = value if isinstance(value, str) else terminal.as_json(value, indent=None)
-    return [f"{indent}{key}: {shown}"]
+        return _text(key, value, indent)
+    return [f"{indent}{key}: {_scalar(value)}"]
+
+
+def _text(key: str, text: str, indent: str) -> list[str]:
+    if "\n" not in text:
+        return [f"{indent}{key}: {text}"]
+    return [f"{indent}{key}:", *(f"{indent}  {line}" for line in text.split("\n"))]
+
+
+def _scalar(value: Any) -> str:
+    """A text as it is; in quotes where it could be taken for something else, such as the number that it is not."""
+    if isinstance(value, str) and "\n" not in value and value == value.strip() and not _is_json(value):
+        return value
+    return terminal.as_json(value, indent=None)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text or "null")
+    except ValueError:
+        return text.startswith("- ")
+    return True
 
 
 def _as_curl(rendered: Mapping[str, Any]) -> str:

@@ -26,8 +26,8 @@ that may begin with a dash is given as --text="$TEXT".
 _EPILOG = """\
 examples:
   smsgwd send --gateway console --to +491701234567 --text "Hello"
-  smsgwd send --gateway clickatell --to 01701234567 --template login --var code=123456
-  echo "Disk full on $HOSTNAME" | smsgwd send --gateway ops --to +491701234567 --text -
+  smsgwd send --gateway console --to 01701234567 --template login --var code=123456
+  echo "Disk full on $HOSTNAME" | smsgwd send --gateway console --to +491701234567 --text -
 
 exit codes:
    0  accepted: the provider took it
