@@ -38,7 +38,7 @@ _smsgwd() {
         previous=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     case $verb/$previous in
-        serve/--state|serve/--config|send/--config|check/--config|test/--config|compile/--config|render/--config|graph/--config|status/--config|reload/--config|import/--output|demo/--config) _smsgwd_paths -d; return ;;
+        serve/--state|serve/--config|send/--config|check/--config|test/--config|compile/--config|fmt/--config|render/--config|graph/--config|status/--config|reload/--config|import/--output|demo/--config) _smsgwd_paths -d; return ;;
         serve/--socket|send/--socket|test/--junit|compile/--output|status/--socket|reload/--socket|import/--token-file|import/--ca-file) _smsgwd_paths -f; return ;;
         send/--gateway|render/--gateway) _smsgwd_gateways; return ;;
         send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|reload/--expect|reload/--timeout|init/--provider) return ;;
@@ -49,7 +49,7 @@ _smsgwd() {
     esac
     case $verb/$current in
         /-*) _smsgwd_words "--help --version"; return ;;
-        /*) _smsgwd_words "serve send check explain test compile diff render graph count status reload schema init import demo"; return ;;
+        /*) _smsgwd_words "serve send check explain test compile diff fmt render graph count status reload schema init import demo"; return ;;
         serve/-*) _smsgwd_words "--help --state --socket --config"; return ;;
         send/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --deadline --idempotency-key --json --socket --config"; return ;;
         check/-*) _smsgwd_words "--help --format --strict --secrets --config"; return ;;
@@ -59,6 +59,8 @@ _smsgwd() {
         test/*) _smsgwd_paths -f; return ;;
         compile/-*) _smsgwd_words "--help --output --config"; return ;;
         diff/-*) _smsgwd_words "--help --format"; return ;;
+        fmt/-*) _smsgwd_words "--help --check --config"; return ;;
+        fmt/*) _smsgwd_paths -f; return ;;
         render/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --format --config"; return ;;
         graph/-*) _smsgwd_words "--help --format --config"; return ;;
         count/-*) _smsgwd_words "--help --json"; return ;;

@@ -217,6 +217,27 @@ def check_site(source: Source) -> tuple[dict[str, Any] | None, tuple[Problem, ..
     return data, check.ordered()
 
 
+def order_of(provider: str, path: Path) -> tuple[str, ...]:
+    """The keys of a mapping of a gateway file in their usual order; none where a file chooses its keys itself."""
+    part = _common()
+    if provider in provider_names():
+        if path[:1] == ("settings",):
+            part = _settings(provider)
+        elif path[:1] == ("tests",) and path[2:3] == ("reply",):
+            part = replace(_reply(provider) or part, base=path[:3])
+    return _order(part, path[len(part.base) :])
+
+
+def site_order_of(path: Path) -> tuple[str, ...]:
+    """The same of smsgwd.yaml."""
+    return _order(_site(), path)
+
+
+def _order(part: _Part, path: Path) -> tuple[str, ...]:
+    schema = _below(part, path)
+    return () if schema.get("x-json") else tuple(schema.get("properties", ()))
+
+
 def default_of(provider: str, path: Path) -> Any:
     """What holds where nothing is written at a path of a gateway file; None where the schema says nothing."""
     part = _settings(provider) if path[:1] == ("settings",) and provider in provider_names() else _common()
@@ -229,10 +250,14 @@ def site_default_of(path: Path) -> Any:
 
 
 def _default(part: _Part, path: Path) -> Any:
+    return _below(part, path).get("default")
+
+
+def _below(part: _Part, path: Path) -> Schema:
     found = part.schema
     for key in path:
         found = _child(found, key) if isinstance(key, str) else _item(found)
-    return found.get("default")
+    return found
 
 
 def template_leaves(provider: str, settings: Any) -> Iterator[tuple[Path, str]]:

@@ -328,7 +328,7 @@ def test_update_leaves_what_passes(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_junit(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The report is XML whatever names and texts hold, and counts what passed, failed and could not be run."""
     name = "a \\x1b\\0 <&\\\"' \\uFFFE name"
-    good = f'  - {{name: "{name}", send: {{to: "+491701234567", text: "\\x01"}}, expect: {{segments: 1}}}}\n'
+    good = f'  - {{name: "{name}", send: {{to: "+491701234567", text: hi}}, expect: {{segments: 1}}}}\n'
     gateway(tmp_path, good + good.replace("segments: 1", 'text: "\\x02]]>"'), CONSOLE, "a")
     gateway(tmp_path, "  - {}\n", CONSOLE, "b")
     (tmp_path / "c.yaml").symlink_to("nowhere")

@@ -21,6 +21,7 @@ VERBS = {
     "test": "run the tests inside gateway files",
     "compile": "write the whole configuration as one JSON document",
     "diff": "tell what changes for users between two configurations",
+    "fmt": "put the keys of gateway files into their usual order",
     "render": "show exactly what would be sent",
     "graph": "draw which message can leave through which gateway",
     "count": "count the segments of a text",
