@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from smsgwd.errors import Problem
+from smsgwd.errors import Problem, Severity
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 GATEWAYS = "gateways.d"
@@ -88,6 +88,7 @@ class Look:
     gateways: tuple[ConfigFile, ...] = ()
     faults: tuple[Fault, ...] = ()
     site_problems: tuple[Problem, ...] = ()
+    empty: tuple[Problem, ...] = ()  # a warning for each folder without a gateway file; for some that is no fault
 
     @property
     def site(self) -> ConfigFile | None:
@@ -117,15 +118,24 @@ def read_paths(paths: Sequence[Path]) -> Look:
     A path that does not exist is a finding (no-such-file). A file that is named twice is read once.
     """
     places: dict[Path, _Place] = {}  # by the path that one sees
-    faults = []
+    faults, empty = [], []
     for path in paths:
         try:
-            places |= {seen.absolute(): _Place(opened, shown(seen)) for seen, opened in _expanded(path)}
+            found = _expanded(path)
+            places |= {seen.absolute(): _Place(opened, shown(seen)) for seen, opened in found}
+            if all(_is_site(seen) for seen, _ in found) and path.is_dir():
+                empty.append(_nothing_in(path / GATEWAYS if (path / GATEWAYS).is_dir() else path))
         except OSError as error:
             faults.append(Fault("", _problem(shown(path), *_unusable(error))))
     sites, site_faults = _read_all(place for seen, place in places.items() if _is_site(seen))
     files, more = _read_all(place for seen, place in places.items() if not _is_site(seen))
-    return Look(sites=sites, gateways=files, faults=(*faults, *more), site_problems=_problems_of(site_faults))
+    return Look(
+        sites=sites,
+        gateways=files,
+        faults=(*faults, *more),
+        site_problems=_problems_of(site_faults),
+        empty=tuple(empty),
+    )
 
 
 def shown(path: Path) -> str:
@@ -259,9 +269,10 @@ def _look_at_gateways(root: _Folder, found: Look) -> Look:
             places = folder.places(names)
             files, faults = _read_all(places)
             steady = _unchanged(places, files) and folder.names() == names and not folder.moved()
-            return replace(found, gateways=files, faults=faults, steady=steady)
+            empty = () if names else (_nothing_in(path),)
+            return replace(found, gateways=files, faults=faults, empty=empty, steady=steady)
     except FileNotFoundError:
-        return replace(found, gateways_present=False)
+        return replace(found, gateways_present=False, empty=(_nothing_in(path),))
     except OSError as error:
         problem = _problem(shown(path), *_unusable(error, folder=True))
         return replace(found, gateways_present=False, faults=(Fault("", problem),))
@@ -399,13 +410,21 @@ def _open_for_writing(descriptor: int) -> bool | None:
 
 def _unusable(error: OSError, *, folder: bool = False) -> tuple[str, str, str]:
     """Code, message and hint for a file or folder that cannot be used."""
+    if error.errno == errno.ENOENT and folder:
+        return "no-such-folder", "it does not exist", "give the configuration directory: --config DIR"
     if error.errno == errno.ENOENT:
-        return ("no-such-folder" if folder else "no-such-file"), "it does not exist", ""
+        return "no-such-file", "it does not exist", ""
     if error.errno == errno.ELOOP:
         return "dangling-link", "this link leads in a circle", ""
     if error.errno == errno.EACCES:
         return "unreadable", "it may not be read by this user", "look at its rights, and at those of its folders"
     return "unreadable", f"it cannot be read: {error.strerror or type(error).__name__}", ""
+
+
+def _nothing_in(folder: Path) -> Problem:
+    message = "there is no gateway file in this folder"
+    hint = f"put NAME.yaml into it, or give another configuration directory: --config DIR, which holds {GATEWAYS}/"
+    return replace(_problem(shown(folder), "no-gateways", message, hint), severity=Severity.WARNING)
 
 
 def _problem(file: str, code: str, message: str, hint: str = "") -> Problem:

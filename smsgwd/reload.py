@@ -244,9 +244,10 @@ class Reloader:
         site = self._next_site(found)
         names = {*self._known, *self._inherited.gateways, *(file.name for file in found.gateways)}
         names |= {fault.name for fault in found.faults if fault.name}
-        known = {name: self._next_known(name, found, site.config.site) for name in sorted(names)}
-        others = self._other_problems(found, site)
-        return _Next(site, {name: one for name, one in known.items() if one is not None}, others)
+        nexts = {name: self._next_known(name, found, site.config.site) for name in sorted(names)}
+        known = {name: one for name, one in nexts.items() if one is not None}
+        others = (*self._other_problems(found, site), *(() if known else found.empty))
+        return _Next(site, known, others)
 
     def _next_site(self, found: Look) -> _KnownSite:
         before, sight = self._site, self._sightings.sight(_SITE_PLACE)

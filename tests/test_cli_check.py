@@ -41,6 +41,18 @@ def test_nothing_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert (done.code, done.out, done.err) == (0, "", "3 files, 0 errors, 0 warnings\n")
 
 
+@pytest.mark.parametrize("arguments", [["--config", "."], ["."], ["gateways.d"]])
+def test_no_gateway(capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]) -> None:
+    """A configuration without a gateway is a warning that names the folder that was looked in; no file is counted."""
+    (tmp_path / "gateways.d").mkdir()
+    done = run(capsys, "check", *arguments)
+    assert (done.code, done.err) == (0, "0 files, 0 errors, 1 warning\n")
+    assert done.out.startswith(
+        "gateways.d:1:1: warning[no-gateways]: there is no gateway file in this folder\n  hint: put"
+    )
+    assert run(capsys, "check", "--strict", *arguments).code == 1
+
+
 def test_a_broken_site_is_told_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Where smsgwd.yaml has errors no gateway is said to name a mail server that is not there."""
     gateway = "provider: smtp\nsettings: {server: corp, mail_to: a@example.com}\n"
@@ -141,7 +153,7 @@ def test_what_a_file_refers_to(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["check"], "nowhere:1:1: error[no-such-folder]: it does not exist"),
+        (["check"], "nowhere:1:1: error[no-such-folder]: it does not exist\n  hint: give the configuration directory"),
         (["check", "nothing.yaml"], "nothing.yaml:1:1: error[no-such-file]: it does not exist"),
         (["check", "fifo.yaml"], "fifo.yaml:1:1: error[not-a-file]"),
         (["check", "link.yaml"], "link.yaml:1:1: error[dangling-link]"),

@@ -242,6 +242,14 @@ def test_access_rules_follow_a_reload(tmp_path: Path) -> None:
         assert status() == 200
 
 
+def test_a_start_without_a_gateway_is_told(tmp_path: Path) -> None:
+    """A daemon that serves nothing says where it has looked."""
+    (tmp_path / "gateways.d").mkdir()
+    with daemon(tmp_path) as running:
+        running.ready()
+        assert f"{tmp_path}/gateways.d:1:1: warning[no-gateways]" in running.printed()
+
+
 def test_what_the_first_load_finds_is_logged_as_configured(tmp_path: Path) -> None:
     """A finding of a gateway at the start is a line in the configured format."""
     files = {"gateways.d/bad.yaml": "provider: console\nsetings: {}\n", "smsgwd.yaml": "log: {format: text}\n"}

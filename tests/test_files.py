@@ -68,8 +68,10 @@ def test_ignores_what_is_none_of_it(directory: Path, name: str) -> None:
     for folder in ("folder", "folder.yaml", "my folder.yml", "good.yml"):
         (directory / "gateways.d" / folder).mkdir()
     (directory / "gateways.d" / "link.yaml").symlink_to("folder")
-    assert look(directory) == Look(directory)
-    assert read_paths([directory]) == Look()
+    found = look(directory)
+    assert (found.sites, found.gateways, found.problems) == ((), (), ())
+    found = read_paths([directory])
+    assert (found.sites, found.gateways, found.problems) == ((), (), ())
     write(directory, "good.yaml")
     assert names(look(directory)) == ["good"]
 
@@ -193,6 +195,23 @@ def test_a_directory_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found = look(tmp_path / "file")
     assert (found.present, [problem.code for problem in found.problems]) == (False, ["unreadable"])
+
+
+def test_a_folder_without_a_gateway_is_told(directory: Path) -> None:
+    """Where nothing could be a gateway, a warning names the folder that was looked in; a bad name is something."""
+    folder = directory / "gateways.d"
+    (directory / "smsgwd.yaml").write_bytes(b"{}")
+    for found in (look(directory), read_paths([directory]), read_paths([folder])):
+        assert [(one.file, one.code, str(one.severity)) for one in found.empty] == [
+            (str(folder), "no-gateways", "warning")
+        ]
+    write(directory, "a b.yaml")
+    for found in (look(directory), read_paths([directory]), read_paths([folder])):
+        assert found.empty == ()
+    (folder / "a b.yaml").unlink()
+    folder.rmdir()
+    assert [(one.file, one.code) for one in look(directory).empty] == [(str(folder), "no-gateways")]
+    assert [(one.file, one.code) for one in read_paths([directory]).empty] == [(str(directory), "no-gateways")]
 
 
 def test_gateways_d_that_is_gone(directory: Path) -> None:

@@ -537,6 +537,7 @@ async def test_secrets_of_smsgwd_yaml(config: Configuration) -> None:
     secret = config.root / "mail"
     secret.write_text("first")
     config.write_site("secrets: {mail: {file: mail}} # smsgwd: ignore unused-secret there is no mail server here\n")
+    config.write("a", "provider: console\n")
     async with running(config) as reloader:
         secret.unlink()
         assert codes(await reloader.reload()) == ["missing-secret"]

@@ -76,6 +76,7 @@ def _compiled(name: str, source: Source, site: Site, *, resolve: bool) -> tuple[
 def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Reading, int]:
     """Compile what these paths name, or the configuration directory; also tells how many files were looked at."""
     reading, seen, _ = compiled(paths, config, resolve=resolve)
+    reading.problems += seen.empty
     return reading, len({file.file for file in (*seen.sites, *seen.gateways)} | {fault.file for fault in seen.problems})
 
 
@@ -121,8 +122,13 @@ def registry_of(config: Path, name: str) -> tuple[Registry, Reading]:
 
 def _no_gateway(seen: Look, config: Path, name: str) -> str:
     if not seen.present or not seen.gateways_present:
-        reasons = [f"{problem.file}: {problem.message}" for problem in seen.problems]
+        reasons = [_reason(problem) for problem in seen.problems]
         return "; ".join(reasons) or f"{config} has no folder {GATEWAYS}"
     close = get_close_matches(name, [file.name for file in seen.gateways], 1)
     mend = f"; did you mean {close[0]}?" if close else ""
     return f"there is no gateway {name!r} in {config / GATEWAYS}{mend}"
+
+
+def _reason(problem: Problem) -> str:
+    hint = f" ({problem.hint})" if problem.hint else ""
+    return f"{problem.file}: {problem.message}{hint}"
