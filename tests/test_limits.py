@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 import virtual_time
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import ACCEPTED, BUSY, NUMBER, Scripted, gateway
+from scripted import ACCEPTED, BUSY, NUMBER, Answer, Scripted, gateway
 
 from smsgwd import limits as module
 from smsgwd import msisdn, schema
@@ -24,7 +25,7 @@ from smsgwd.load import load
 from smsgwd.message import SendRequest
 from smsgwd.msisdn import PhoneRules
 from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.providers._base import Site
+from smsgwd.providers._base import Prepared, Site
 from smsgwd.registry import (
     UNLIMITED,
     Choice,
@@ -39,7 +40,7 @@ from smsgwd.registry import (
     SiteConfig,
 )
 from smsgwd.sender import render, send
-from smsgwd.units import Pace, parse_pace
+from smsgwd.units import Deadline, Pace, parse_pace
 
 ONCE = Retry(attempts=1)
 OTHER = "+491701234568"
@@ -676,6 +677,89 @@ def test_a_send_that_is_cancelled_takes_no_place() -> None:
         assert (house.usage()["budget"]["used"], house.usage()["in_flight"]["used"]) == (2, 0)
 
     virtual_time.run(main())
+
+
+class Busy(Scripted):
+    """Takes a while, refuses some, and notes when what it took had left."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(iter(()))
+        self.random = random.Random(seed)
+        self.taken: list[tuple[float, int]] = []
+        self.running = self.most = 0
+
+    async def submit(self, prepared: Prepared, deadline: Deadline) -> Answer:
+        """One message."""
+        left = asyncio.get_running_loop().time()
+        outcome = self.random.choice([ACCEPTED, ACCEPTED, BUSY, LOST])
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(self.random.choice([0, 0.01, 0.5, 0.9]))
+        finally:
+            self.running -= 1
+        if outcome is not BUSY:
+            self.taken.append((left, prepared.count().segments))
+        return Answer(outcome)
+
+
+def check_window(taken: list[tuple[float, int]], pace: Pace, largest: int) -> None:
+    """No span sees more than the pace, but for one message that borrows."""
+    for at, _ in taken:
+        inside = [count for other, count in taken if at <= other < at + pace.window_s]
+        assert sum(inside) <= pace.count or (len(inside) == 1 and inside[0] <= largest)
+
+
+@pytest.mark.parametrize("names", ["ab", "abf"])
+@pytest.mark.parametrize("seed", range(4))
+def test_any_mixture_keeps_all_limits(names: str, seed: int) -> None:
+    """Messages of all lengths and deadlines, by a failover and without, refused and given back: all limits are exact.
+
+    But that smsgwd.yaml and a failover count a message when it leaves for the first member, not again for the next.
+    """
+
+    async def main() -> None:
+        chance, loop = random.Random(seed), asyncio.get_running_loop()
+        own, site = limited(rate="5/s", in_flight=4, budget="150/20s"), limited(rate="40/5s", in_flight=7)
+        providers = {name: Busy(seed) for name in "ab"}
+        members = [replace(served(name=name, limits=own), provider=one) for name, one in providers.items()]
+        house = House(failover("a", "b", limits=limited(rate="30/5s")), *members, site=site)
+
+        async def one() -> Outcome:
+            await asyncio.sleep(chance.uniform(0, 30))
+            text = "x" * chance.choice([5, 5, 5, 300, 1200])
+            return await house.send(text=text, name=chance.choice(names), deadline_s=chance.choice([1.0, 5.0, 30.0]))
+
+        outcomes = await asyncio.gather(*(one() for _ in range(400)))
+        assert {one.kind for one in outcomes} == {Kind.ACCEPTED, Kind.UNSENT, Kind.UNKNOWN}
+        assert loop.time() < 1000 + 30 + 30 + 31
+        for provider in providers.values():
+            assert provider.most <= 4
+            check_window(provider.taken, parse_pace("5/s"), 8)
+            check_window(provider.taken, parse_pace("150/20s"), 0)
+        if "f" not in names:
+            check_window(providers["a"].taken + providers["b"].taken, parse_pace("40/5s"), 0)
+        for name in (*names, SITE):
+            usage = house.usage(name)
+            assert (usage.get("in_flight", {}).get("used", 0), usage["rate"]["waiting"]) == (0, 0)
+        await asyncio.sleep(30)
+        assert {house.usage(name)["rate"]["used"] for name in (*names, SITE)} == {0}
+
+    virtual_time.run(main())
+
+
+def test_real_time_passes_as_made_time_does() -> None:
+    """Against the real clock: thirty at twenty a second take one second, and no more."""
+
+    async def main() -> None:
+        times = Times(House(served(limits=limited(rate="20/s"))))
+        assert kinds(await times.all(30)) == "a" * 30
+        left_at = [at for _, at in times.left]
+        assert left_at[19] < 0.9
+        assert all(later - at >= 1.0 for at, later in zip(left_at, left_at[20:], strict=False))
+        assert left_at[-1] < 1.9
+
+    asyncio.run(main())
 
 
 # --- failovers

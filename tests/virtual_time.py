@@ -1,12 +1,12 @@
 """An event loop whose time is made: where it would wait, the time has come."""
 
 import asyncio
-import math
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_TICK_S = 1e-9  # of each turn of the loop: without it one that wakes a rounding error too early would turn for ever
 
 
 class _Selector(selectors.DefaultSelector):
@@ -15,10 +15,11 @@ class _Selector(selectors.DefaultSelector):
     loop: "VirtualLoop"
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready; when nothing is, it is as much later as would have been waited."""
+        """What is ready; when nothing is, it is as much later as would have been waited. Never for ever."""
         ready = super().select(0)
-        if not ready and timeout:
-            self.loop.now = math.nextafter(self.loop.now + timeout, math.inf)
+        if not ready and timeout is None:
+            raise RuntimeError("all wait, and nothing is going to happen")
+        self.loop.now += _TICK_S + (0 if ready else timeout or 0)
         return ready
 
 
