@@ -137,7 +137,7 @@ class Client:
         """Send one message and say what became of it.
 
         `text`, or `template` with `vars`; `deadline` is a duration such as `10s`; `idempotency_key` is visible ASCII.
-        Raises RequestRefused.
+        Of the outcome `retry_safe` and `retryable` say the same. Raises RequestRefused.
         """
         request = _members(
             gateway=gateway,
@@ -154,14 +154,24 @@ class Client:
             return _outcome(self._call("POST", "/v1/messages", request, headers))
         except NoAnswerError as error:
             kind = Kind.UNKNOWN if error.handed_over else Kind.UNSENT
-            return Outcome(kind, error.reason, detail=error.detail, gateway=gateway, reference=reference)
+            again = not error.handed_over
+            return Outcome(
+                kind, error.reason, detail=error.detail, retryable=again, gateway=gateway, reference=reference
+            )
         except RequestRefused as refusal:
             if refusal.code in set(Kind):
                 return replace(_outcome(refusal.problem), retry_after_s=refusal.retry_after_s)
             if refusal.code != "internal":
                 raise
             # A fault inside the daemon: nobody can say how far the message came.
-            return Outcome(Kind.UNKNOWN, Reason.INTERNAL, detail=refusal.detail, gateway=gateway, reference=reference)
+            return Outcome(
+                Kind.UNKNOWN,
+                Reason.INTERNAL,
+                detail=refusal.detail,
+                retryable=False,
+                gateway=gateway,
+                reference=reference,
+            )
 
     def render(
         self,
@@ -297,6 +307,7 @@ def _outcome(document: Any) -> Outcome:
             reason=_reason(document["reason"]),
             message_ids=tuple(document["message_ids"]),
             detail=document["detail"],
+            retryable=document["outcome"] == Kind.UNSENT,
             gateway=document["gateway"],
             provider=document["provider"],
             segments=document["segments"],

@@ -1,6 +1,6 @@
 """What became of a message: one of four kinds, with a reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -65,9 +65,13 @@ class Outcome:
     reason: Reason | None = None
     message_ids: tuple[str, ...] = ()
     detail: str = ""  # our own words and the provider's code; the sender adds the scrubbed quote; never a body
-    quote: str = ""  # the provider's words as they came: never shown, the sender scrubs them into `detail`
+    quote: str = field(
+        default="", repr=False
+    )  # the provider's raw words: never shown, the sender scrubs them into `detail`
     retry_after_s: float | None = None  # seconds, as the provider asked
-    retryable: bool = True  # of `unsent`: False where the same gateway would only say the same again
+    retryable: bool = field(
+        default=True, repr=False
+    )  # of `unsent`: False where the same gateway would say the same again
     gateway: str = ""
     provider: str = ""
     segments: int = 0

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -70,6 +71,19 @@ def test_unsent_of_the_daemon(tmp_path: Path) -> None:
     assert (outcome.kind, outcome.reason, outcome.retry_safe) == (Kind.UNSENT, Reason.THROTTLED, True)
     assert outcome.tried == (Attempt("twilio", Kind.UNSENT, Reason.THROTTLED, 0.5),)
     assert outcome.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "again"),
+    [("accepted", 200, False), ("rejected", 422, False), ("unsent", 503, True), ("unknown", 504, False)],
+)
+def test_retryable_says_what_retry_safe_says(tmp_path: Path, kind: str, status: int, again: bool) -> None:
+    """A queue that looks at either never repeats what may duplicate; neither shows in a repr what is for the sender."""
+    document = {**OUTCOME, "outcome": kind, "retry_safe": again, "type": f"urn:smsgwd:problem:{kind}"}
+    with fake_daemon(tmp_path / "s", answering(status, document)) as daemon:
+        outcome = send(daemon.path)
+    assert (outcome.retryable, outcome.retry_safe) == (again, again)
+    assert not {"quote", "retryable"} & set(re.findall(r"(\w+)=", repr(outcome)))
 
 
 def test_members_of_the_future(tmp_path: Path) -> None:
@@ -209,7 +223,7 @@ def test_no_answer(tmp_path: Path, behaviour: Behaviour, reason: Reason) -> None
     """Once the request was written, whatever is no whole answer of ours makes the outcome unknown."""
     with fake_daemon(tmp_path / "s", behaviour) as daemon:
         outcome = send(daemon.path, 0.3, reference="r1")
-    assert (outcome.kind, outcome.reason) == (Kind.UNKNOWN, reason)
+    assert (outcome.kind, outcome.reason, outcome.retryable) == (Kind.UNKNOWN, reason, False)
     assert (outcome.gateway, outcome.reference) == ("twilio", "r1")
 
 
