@@ -24,7 +24,6 @@ from smsgwd.kept import Kept
 from smsgwd.load import load
 from smsgwd.providers._base import Site
 from smsgwd.registry import Entry, Registry, Served, SiteConfig, State
-from smsgwd.secret import MASKED
 from smsgwd.sightings import Sight, Sightings, at_rest
 from smsgwd.watch import Watcher, places
 
@@ -267,8 +266,6 @@ class Reloader:
         config, problems, besides = self._compile_site(file)
         if config is None:
             return replace(before or self._kept_site(problems), seen=file.data, besides=besides, problems=problems)
-        if before is not None:
-            config = _with_last_secrets(config, before.config)
         return _KnownSite(config, file.data, besides, problems, file.data)
 
     def _site_of_no_directory(self, found: Look) -> _KnownSite:
@@ -505,13 +502,6 @@ def _fresh_stamp(path: Path, *, compiled: bool) -> Sight:
     if stamp is None:
         return False if compiled else None
     return stamp if at_rest(stamp, time.time()) else False
-
-
-def _with_last_secrets(config: SiteConfig, before: SiteConfig) -> SiteConfig:
-    """The configuration, with the last value of each secret of smsgwd.yaml that is missing now."""
-    last = before.site.secrets
-    secrets = {name: last.get(name, one) if one is MASKED else one for name, one in config.site.secrets.items()}
-    return replace(config, site=replace(config.site, secrets=secrets))
 
 
 def _differs(before: Registry, after: Registry) -> bool:

@@ -533,19 +533,25 @@ async def test_half_a_secret_is_not_used(config: Configuration) -> None:
 
 @on_loop
 async def test_secrets_of_smsgwd_yaml(config: Configuration) -> None:
-    """A secret of smsgwd.yaml that vanishes is told, and its last value stays; a rotated one takes effect."""
+    """A secret of smsgwd.yaml that vanishes makes the gateways that use it stale; when it is back, they are well."""
     secret = config.root / "mail"
     secret.write_text("first")
-    config.write_site("secrets: {mail: {file: mail}} # smsgwd: ignore unused-secret there is no mail server here\n")
-    config.write("a", "provider: console\n")
+    server = "{host: 127.0.0.1, username: sms, password: '{{ secrets.mail }}', from: a@example.com}"
+    config.write_site(f"secrets: {{mail: {{file: mail}}}}\nsmtp_servers: {{corp: {server}}}\n")
+    config.write("central", "provider: smtp\nsettings: {server: corp, mail_to: sms@example.com}\n")
+    config.write("other", "provider: console\n")
     async with running(config) as reloader:
+        first = reloader.registry.sendable("central")
         secret.unlink()
-        assert codes(await reloader.reload()) == ["missing-secret"]
-        assert reloader.registry.config.site.secrets["mail"].reveal() == "first"
+        assert set(codes(await reloader.reload())) == {"missing-secret"}
+        states = {name: entry.state for name, entry in reloader.registry.entries.items()}
+        assert states == {"central": State.STALE, "other": State.OK}
+        assert reloader.registry.sendable("central") is first
         assert not reloader.healthy
         secret.write_text("second")
         assert (await reloader.reload()).problems == ()
-        assert reloader.registry.config.site.secrets["mail"].reveal() == "second"
+        assert reloader.registry.entries["central"].state is State.OK
+        assert reloader.registry.sendable("central") is not first
 
 
 @on_loop
