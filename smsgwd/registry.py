@@ -128,9 +128,10 @@ class Breaker:
         self._probing = True
         return True
 
-    def note(self, outcome: Outcome, now: float) -> None:
-        """Learn how a send ended. What was refused for the message's sake says that the gateway works."""
-        self._probing = False
+    def note(self, outcome: Outcome, now: float, *, asked: bool = True) -> None:
+        """Learn how a send ended; `asked`: it had to be admitted. A message that was refused says that it works."""
+        if asked:
+            self._probing = False
         if not outcome.attempts:
             return
         if outcome.kind in {Kind.ACCEPTED, Kind.REJECTED}:

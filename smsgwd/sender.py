@@ -254,15 +254,15 @@ async def _by(run: _Run, gateway: Gateway, deadline: Deadline, path: tuple[str, 
     try:
         outcome = await _through(run, gateway, deadline, path)
     finally:
-        _note(gateway, outcome)
+        _note(gateway, outcome, asked=bool(path))
     elapsed_s = time.monotonic() - started
     return replace(outcome, gateway=gateway.name, provider=gateway.provider_name, elapsed_s=elapsed_s)
 
 
-def _note(gateway: Gateway, outcome: Outcome) -> None:
+def _note(gateway: Gateway, outcome: Outcome, *, asked: bool) -> None:
     """Tell the breaker, and tell whoever reads the log when it opens and closes."""
     was_closed = gateway.breaker.closed
-    gateway.breaker.note(outcome, time.monotonic())
+    gateway.breaker.note(outcome, time.monotonic(), asked=asked)
     if gateway.breaker.closed and not was_closed:
         log.info("breaker closed: the gateway works again", extra={"gateway": gateway.name})
     elif was_closed and not gateway.breaker.closed:
