@@ -537,9 +537,9 @@ def test_throttled_until_the_deadline_is_unsent() -> None:
 
     async def test() -> None:
         async with fake_smsc.smsc(script) as fake, gateway(fake.port) as provider:
-            outcomes = [asyncio.create_task(send(provider, deadline_s=0.5))]
+            outcomes = [asyncio.create_task(send(provider, deadline_s=2.0))]
             await throttled.wait()
-            outcomes += [asyncio.create_task(send(provider, deadline_s=0.1 * number)) for number in range(1, 5)]
+            outcomes += [asyncio.create_task(send(provider, deadline_s=0.4 * number)) for number in range(1, 5)]
             for outcome in await asyncio.gather(*outcomes):
                 assert (outcome.kind, outcome.reason) == (Kind.UNSENT, Reason.THROTTLED)
 

@@ -156,7 +156,9 @@ UNITS = Path(__file__).resolve().parent.parent / "systemd"
 def units(tmp_path: Path) -> Path:
     """The units as installed: with the command where it is here."""
     for unit in UNITS.glob("smsgwd.*"):
-        (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/smsgwd/bin/smsgwd", f"{sys.executable} -m smsgwd"))
+        (tmp_path / unit.name).write_text(
+            unit.read_text().replace("/opt/smsgwd/bin/smsgwd", f"{sys.executable} -m smsgwd")
+        )
     return tmp_path
 
 
