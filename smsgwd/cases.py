@@ -17,7 +17,7 @@ from smsgwd.load import Path, Source
 from smsgwd.message import Message, SendRequest
 from smsgwd.outcome import Outcome, Reason
 from smsgwd.providers._base import Prepared, Provider, Reply
-from smsgwd.registry import Breaker, Entry, Failover, Gateway, Registry, Retry, Served, Usage
+from smsgwd.registry import Breaker, Entry, Failover, Gateway, LogSettings, Registry, Retry, Served, Usage
 from smsgwd.units import Deadline
 
 _OF_OUTCOME = ("outcome", "reason", "message_ids", "detail", "gateway", "provider", "via")
@@ -228,7 +228,7 @@ def _answering(registry: Registry, name: str, replies: Mapping[str, Any]) -> Reg
         one.name: Entry.of(one.name, _made_to_answer(one, replies, enabled=one is root or not root.enabled))
         for one in registry.reach(root)
     }
-    return Registry(MappingProxyType(entries))
+    return Registry(MappingProxyType(entries), replace(registry.config, log=LogSettings()))  # and no debug switch
 
 
 def _made_to_answer(served: Served, replies: Mapping[str, Any], *, enabled: bool) -> Served:
@@ -248,6 +248,6 @@ def _shown_by(registry: Registry, request: SendRequest, member: str) -> dict[str
         return {}
     only = Entry.of(failover.name, replace(failover, routes=(), gateways=(member,)))
     try:
-        return sender.render(Registry({**registry.entries, failover.name: only}), request)
+        return sender.render(replace(registry, entries={**registry.entries, failover.name: only}), request)
     except MessageError:
         return {}

@@ -240,7 +240,7 @@ SECTIONS = [
     ["phone: {short_codes: true, region: DE,", "    format: digits}"],
     ["phone:", "    short_codes: true", "    rewrite:", "    - replace: a", "      match: b", "    region: DE"],
     ["secrets:", "  z: {env: Z}", "  a: {file: a}"],
-    ["templates:", "  t:", "    vars: {b: {charset: any, max_length: 1}}", "    text: >-", "      one", "", "      two"],
+    ["templates:", "  t:", "    vars: {b: {charset: any, max_length: 1}}", "    text: >-", "      one", "", "      b"],
     ["templates:", "  t:", "    text: |", "      a  ", "      # b", ""],
     ["settings:", "  success: {status: [200]}", "  headers: {z: 1, a: 2}", '  url: "https://x.example/"'],
     ["tests:", "  - expect: {}", "    send: {text: b, to: a}", "  -", "    expect: {}", "    send:", "      to: a"],

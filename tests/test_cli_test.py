@@ -1,13 +1,17 @@
 import json
+import os
 import stat
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from command import CHECKOUT, Done, run
+from command import CHECKOUT, TIMEOUT_S, Done, environment, python, run
 
 from smsgwd import schema
+from smsgwd.compile import compile_gateway
 from smsgwd.load import load
+from smsgwd.providers._base import Site
 
 HEAD = """\
 provider: http
@@ -145,6 +149,22 @@ def test_long_values_are_cut_around_the_difference(capsys: pytest.CaptureFixture
     assert max(map(len, lines[1:])) < 120
 
 
+def test_a_small_terminal(tmp_path: Path) -> None:
+    """On 40 columns each line about a value fits, the caret still below the difference."""
+    tests = f'  - send: {{to: "+491701234567", text: "{"a" * 90}"}}\n    expect: {{text: "{"a" * 60}b"}}\n'
+    path = gateway(tmp_path, tests, CONSOLE)
+    ours, theirs = os.openpty()
+    command = python("-m", "smsgwd", "test", str(path), "--config", str(tmp_path))
+    env = environment({"NO_COLOR": "1", "COLUMNS": "40"})
+    subprocess.run(command, stdout=theirs, stderr=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False, env=env)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as screen:
+        lines = screen.read1(10_000).decode().splitlines()
+    assert max(map(len, lines[1:])) <= 40
+    column = lines[3].index("^")
+    assert (lines[1][column], lines[2][column]) == ("b", "a")
+
+
 BAD = [
     ("  - {send: {to: a}, expect: {}}", "error[missing-key]: `text` or `template` is missing in `send`"),
     ("  - {send: {to: a, text: b, txt: c}, expect: {}}", "error[unknown-key]"),
@@ -216,6 +236,17 @@ def test_disabled_members(capsys: pytest.CaptureFixture[str], members: Path) -> 
     assert run(capsys, "test", str(path), "--config", str(members)).code == 0
     gateway(members / "gateways.d", f"  - {{{TO}, expect: {{gateway: a}}}}\n", FAILOVER + "enabled: false\n", "f")
     assert run(capsys, "test", str(path), "--config", str(members)).code == 0
+
+
+def test_limits(capsys: pytest.CaptureFixture[str], members: Path) -> None:
+    """Where a message may go is asked of all limits; what is counted begins anew with each test."""
+    (members / "smsgwd.yaml").write_text("limits: {countries: {allow: [DE]}}\n")
+    limits = "limits: {rate: 1/d, per_recipient: 1/d, budget: 1/d}\n"
+    barred = '  - {send: {to: "+436641234567", text: hi}, expect: {outcome: rejected, reason: invalid_destination}}\n'
+    taken = f"  - {{{ANSWER}{{status: 200}}, expect: {{outcome: accepted}}}}\n"
+    gateway(members / "gateways.d", taken * 3 + barred, HEAD + limits, "a")
+    done = run(capsys, "test", str(members))
+    assert (done.code, done.out, last_line(done)) == (0, "", "4 tests in 2 files, 0 failed")
 
 
 # --- folders
@@ -369,9 +400,20 @@ def test_examples_have_tests(capsys: pytest.CaptureFixture[str], path: Path) -> 
     assert (done.code, done.out) == (0, "")
 
 
-def test_tests_change_nothing_for_a_message(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The schemas' own example of tests is one that can be run."""
+def test_the_example_of_the_schema(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The schema's own example of tests is one that can be run."""
     tests = schema.read("gateway")["properties"]["tests"]["examples"][0]
     path = tmp_path / "x.yaml"
     path.write_text(HEAD.replace("Code {{ code }}", "Your code is {{ code }}.") + f"tests: {json.dumps(tests)}\n")
     assert said(capsys, path).code == 0
+
+
+def test_tests_change_nothing_for_a_message() -> None:
+    """A gateway whose tests were changed need not be built anew: its sessions stay."""
+    text = CONSOLE + 'tests: [{send: {to: "1", text: hi}, expect: {segments: 1}}]\n'
+    fingerprints = set()
+    for one in (CONSOLE, text, text.replace("hi", "ho")):
+        served, _ = compile_gateway("x", load(one.encode(), "x.yaml"), Site(), resolve=False)
+        assert served is not None
+        fingerprints.add(served.fingerprint)
+    assert len(fingerprints) == 1

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -36,7 +37,8 @@ examples:
 
 exit codes: 0 all tests passed; 1 some failed, or a file has errors; 2 wrong usage.
 """
-_WIDTH = 100  # in characters; a longer value is cut around the first difference
+_WIDTH = 100  # in characters; a longer value is cut around the first difference, on a small terminal further
+_BESIDE = len("    expected …")
 
 
 def add(parser: ArgumentParser) -> None:
@@ -163,15 +165,22 @@ def _failure(tested: _Tested, result: "Result", word: str = "failed") -> Iterato
         place = f"{tested.file}:{':'.join(map(str, _position(tested.source, found)))}"
         what = f": {found.place}" if found.place else ""
         yield f"{terminal.printable(place)}: {word}: {_one_line(result.name)}{_one_line(what)}"
-        yield from _shown(found)
+        yield from _shown(found, _width())
 
 
-def _shown(found: "Difference") -> Iterator[str]:
+def _width() -> int:
+    if not sys.stdout.isatty():
+        return _WIDTH
+    return min(_WIDTH, max(20, shutil.get_terminal_size().columns - _BESIDE - 1))
+
+
+def _shown(found: "Difference", width: int) -> Iterator[str]:
     from smsgwd.cases import ABSENT  # noqa: PLC0415 - as above
 
     if found.place:
-        texts = [_one_line("nothing" if one is ABSENT else _json(one)) for one in (found.expected, found.actual)]
-        expected, actual, column = _window(*texts)
+        expected = _one_line(_json(found.expected))
+        actual = _one_line("nothing" if found.actual is ABSENT else _json(found.actual))
+        expected, actual, column = _window(expected, actual, width)
         yield f"    expected {expected}"
         yield f"    but came {actual}"
         if isinstance(found.expected, str) and isinstance(found.actual, str):
@@ -180,13 +189,13 @@ def _shown(found: "Difference") -> Iterator[str]:
         yield f"  hint: {_one_line(found.hint)}"
 
 
-def _window(expected: str, actual: str) -> tuple[str, str, int]:
+def _window(expected: str, actual: str, width: int) -> tuple[str, str, int]:
     """Both texts, cut alike around the first difference, and its place in them."""
     pairs = enumerate(zip(expected, actual, strict=False))
     column = next((index for index, (one, other) in pairs if one != other), min(len(expected), len(actual)))
-    begin = max(0, column - _WIDTH // 2) if max(len(expected), len(actual)) > _WIDTH else 0
-    cut = [("…" if begin else "") + text[begin : begin + _WIDTH] for text in (expected, actual)]
-    cut = [text + "…" * (len(whole) > begin + _WIDTH) for text, whole in zip(cut, (expected, actual), strict=True)]
+    begin = max(0, column - width // 2) if max(len(expected), len(actual)) > width else 0
+    cut = [("…" if begin else "") + text[begin : begin + width] for text in (expected, actual)]
+    cut = [text + "…" * (len(whole) > begin + width) for text, whole in zip(cut, (expected, actual), strict=True)]
     return cut[0], cut[1], column - begin + bool(begin)
 
 
