@@ -39,7 +39,7 @@ TEXTS = [
     "\ttab and  two blanks ",
     "Grüße, 5 € – 你好",
     "😀 👩‍👩‍👧",
-    "\x7f\x85\u2028\ufeff",
+    "\x85\u2028\ufeff",
     "{{ phone }} %s \\n ${x}",
 ]
 APIS = ("xmlrpc", "rest")
@@ -133,7 +133,7 @@ def test_what_xml_cannot_hold_is_refused(text: str, tmp_path: Path) -> None:
     assert (outcome.kind, outcome.reason, fake.sessions) == (REJECTED, Reason.CONTENT, [])
 
 
-@pytest.mark.parametrize("text", ["a\x00b", "\x0b", "\x1b[2J", "\ufffe"])
+@pytest.mark.parametrize("text", ["a\ufffeb", "\uffff"])
 def test_json_holds_what_xml_cannot(text: str, tmp_path: Path) -> None:
     """Over REST such a character arrives."""
     with rest_server() as fake:
