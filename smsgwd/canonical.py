@@ -7,17 +7,20 @@ that stand there. `site` is smsgwd.yaml.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smsgwd import schema
 from smsgwd.compile import digest_of_file
-from smsgwd.errors import Problem
-from smsgwd.load import Source
+from smsgwd.dump import dump
+from smsgwd.errors import Problem, Severity
+from smsgwd.load import Source, load
 from smsgwd.registry import Registry, digest_of
 
 VERSION = 1
+
+_Checker = Callable[[Source], tuple[dict[str, Any] | None, tuple[Problem, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ def configuration(registry: Registry, sources: Mapping[str, Source], site: Sourc
         if entry.gateway is not None:
             gateways[name] = {key: value for key, value in _typed(sources[name]).items() if key != "tests"}
         else:
-            broken[name] = next((told(problem) for problem in entry.problems), "it does not compile")
+            errors = (problem for problem in entry.problems if problem.severity is Severity.ERROR)
+            broken[name] = next(map(told, errors), "it does not compile")
     data = None if site is None else schema.check_site(site)[0]
     return Configuration(registry.digest, gateways, data or {}, broken)
 
@@ -67,12 +71,25 @@ def parse(text: str | bytes) -> Configuration:
         raise ValueError("it is JSON, but not written by `smsgwd compile`")  # noqa: TRY004 - a fault of the file
     if document.get("smsgwd") != VERSION:
         raise ValueError("it was written by another version of smsgwd")
-    gateways: dict[str, dict[str, Any]] = {}
-    for name, data in document["gateways"].items():
-        if not isinstance(data, dict) or data.pop("digest", None) != digest_of_file(data):
-            raise ValueError(f"the digest of the gateway {name!r} is not that of its content")
-        gateways[name] = data
+    gateways = {name: _checked(name, data) for name, data in document["gateways"].items()}
     if document.get("digest") != digest_of({name: digest_of_file(data) for name, data in gateways.items()}):
         raise ValueError("its digest is not that of its content")
-    site = document.get("site")
-    return Configuration(document["digest"], gateways, site if isinstance(site, dict) else {})
+    site = document.get("site", {})
+    _check(site, schema.check_site, "smsgwd.yaml")
+    return Configuration(document["digest"], gateways, site)
+
+
+def _checked(name: str, data: Any) -> dict[str, Any]:
+    """A gateway of the document, without its digest. Raises ValueError."""
+    if not isinstance(data, dict) or data.pop("digest", None) != digest_of_file(data):
+        raise ValueError(f"the digest of the gateway {name!r} is not that of its content")
+    _check(data, schema.check_gateway, f"the gateway {name!r}")
+    return data
+
+
+def _check(data: Any, by_schema: _Checker, what: str) -> None:
+    """Raise ValueError where the schemas of this version would have refused the file."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{what} is not a mapping")  # noqa: TRY004 - a fault of the file
+    if data and by_schema(load(dump(data).encode(), what)) != (data, ()):
+        raise ValueError(f"{what} does not fit the schemas of this version of smsgwd")

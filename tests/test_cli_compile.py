@@ -1,11 +1,14 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import CHECKOUT, run, spawn
 
 from smsgwd import canonical
+from smsgwd.compile import digest_of_file
+from smsgwd.registry import digest_of
 from smsgwd.reload import Reloader
 
 FILE = """\
@@ -155,6 +158,14 @@ def test_no_configuration(capsys: pytest.CaptureFixture[str], tmp_path: Path, ma
     assert words in done.err
 
 
+def signed(gateway: dict[str, Any], site: Any = None) -> str:
+    """A document whose digests are right, whatever it says."""
+    gateways = {"x": gateway} if gateway else {}
+    digests = {name: digest_of_file(data) for name, data in gateways.items()}
+    whole = {name: {**data, "digest": digests[name]} for name, data in gateways.items()}
+    return json.dumps({"smsgwd": 1, "digest": digest_of(digests), "gateways": whole, "site": site or {}})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -165,8 +176,13 @@ def test_no_configuration(capsys: pytest.CaptureFixture[str], tmp_path: Path, ma
         ('{"smsgwd": 1, "gateways": {"x": {"provider": "console", "digest": "x"}}}', "the digest of the gateway 'x'"),
         ('{"smsgwd": 1, "gateways": {"x": 1}}', "the digest of the gateway 'x'"),
         ("[" * 100_000, "nested too deeply"),
+        (signed({"provider": "consle"}), "the gateway 'x' does not fit the schemas of this version"),
+        (signed({"provider": "console", "templates": 5}), "the gateway 'x' does not fit"),
+        (signed({"provider": "console", "sender": "\ud800"}), "surrogates not allowed"),
+        (signed({}, {"sockett": {}}), "smsgwd.yaml does not fit"),
+        (signed({}, 5), "smsgwd.yaml is not a mapping"),
     ],
-    ids=range(7),
+    ids=range(12),
 )
 def test_what_is_no_document(text: str, words: str) -> None:
     """A document that smsgwd did not write, or that was changed since, is refused."""

@@ -267,6 +267,17 @@ def test_all_files_of_all_paths(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert [code in done.out for code in ("not-utf8", "dangling-link", "missing-key")] == [True] * 3
 
 
+def test_files_of_one_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of two files of one name in two folders each is tested as what it is itself."""
+    for name, head in (("one", CONSOLE), ("two", HEAD)):
+        (tmp_path / name).mkdir()
+        provider = head.split()[1]
+        gateway(tmp_path / name, f"  - {{{TO}, expect: {{provider: {provider}}}}}\n", head)
+    folders = [str(tmp_path / name) for name in ("one", "two")]
+    done = run(capsys, "test", *folders, "--config", str(tmp_path))
+    assert (done.code, done.out, last_line(done)) == (0, "", "2 tests in 2 files, 0 failed")
+
+
 def test_nothing_to_test(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """An empty folder has no tests, which is no failure; a folder that does not exist is one."""
     done = said(capsys, tmp_path)

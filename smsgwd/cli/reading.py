@@ -26,6 +26,7 @@ class Reading:
     config: SiteConfig | None = None
     unsound: bool = False  # smsgwd.yaml has errors, which are told: what it holds nobody can say
     sources: dict[str, Source] = field(default_factory=dict)  # by the names that findings give them
+    entries: dict[str, Entry] = field(default_factory=dict)  # of gateway files, by the same names
     problems: list[Problem] = field(default_factory=list)
 
     def read_site(self, file: ConfigFile) -> None:
@@ -41,7 +42,9 @@ class Reading:
         if self.unsound:
             problems = tuple(problem for problem in problems if problem.code != _NOT_IN_SITE)
         self.problems += problems
-        return Entry(file.name, State.REJECTED if gateway is None else State.OK, gateway, problems)
+        state = State.REJECTED if gateway is None else State.OK
+        entry = self.entries[file.file] = Entry(file.name, state, gateway, problems)
+        return entry
 
     def registry(self, asked: Sequence[Entry], others: Iterable[ConfigFile]) -> Registry:
         """These gateways, and the others where one of these refers to them; what is wrong with that is found, too."""

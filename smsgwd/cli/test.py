@@ -7,7 +7,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # what compiles files takes 0.3 s to import: not for --help
     from smsgwd.errors import Problem
     from smsgwd.files import ConfigFile
     from smsgwd.load import Source
-    from smsgwd.registry import Registry
+    from smsgwd.registry import Entry, Registry
 
 _DESCRIPTION = """\
 Run the `tests` of gateway files: each sends a message through the gateway as the daemon would, but for the sending. A
@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
     reading, seen, registry = compiled(args.paths, options.config_for_paths(args))
     tested = [_tested(registry, reading, file) for file in seen.gateways]
     if args.update:
-        tested = [_updated(registry, one) for one in tested]
+        tested = [one if one.registry is None else _updated(one.registry, one) for one in tested]
     others = _errors(reading, {one.file for one in tested})
     _tell(reading, tested, others)
     if args.junit:
@@ -75,6 +75,7 @@ class _Tested:
     results: "Sequence[Result]" = ()
     errors: "Sequence[Problem]" = ()
     elapsed_s: float = 0.0
+    registry: "Registry | None" = None
     updated: int = 0
     count: int = field(default=0)
 
@@ -99,8 +100,16 @@ def _tested(registry: "Registry", reading: "Reading", file: "ConfigFile") -> _Te
     if errors:
         return _Tested(file, source, errors=errors, count=_count(source))
     started = time.monotonic()
+    registry = _with(registry, reading.entries[file.file])
     results = cases.run(registry, file.name, source)
-    return _Tested(file, source, results, elapsed_s=time.monotonic() - started, count=len(results))
+    return _Tested(file, source, results, elapsed_s=time.monotonic() - started, count=len(results), registry=registry)
+
+
+def _with(registry: "Registry", entry: "Entry") -> "Registry":
+    """The registry with the gateway of this file: a file in another folder may have its name, too."""
+    if registry.entries[entry.name].gateway is entry.gateway:
+        return registry
+    return replace(registry, entries={**registry.entries, entry.name: entry})
 
 
 def _count(source: "Source") -> int:
