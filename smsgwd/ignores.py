@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NamedTuple
 
-import yaml
-
 from smsgwd.errors import Problem, Severity, has_errors
-from smsgwd.load import Source
+from smsgwd.load import Node, Scalar, Source, walk
 
 _MARK = "smsgwd:"
 _COMMENT = re.compile(
     r"(?:^|(?<=[ \t]))#+[ \t]*smsgwd:[ \t]*ignore\b([^\r\n]*?)[ \t]*(?=#+[ \t]*smsgwd:|[\r\n]|\Z)", re.MULTILINE
 )
+_LINE_BREAK = re.compile(r"[\r\n]")
 _HOW = "write: # smsgwd: ignore CODE reason"
 # Warnings that are not always looked for: of secrets, which a check does not read, and of other files.
 _NOT_ALWAYS_FOUND = frozenset({"short-secret", "unavailable-gateway"})
@@ -48,7 +47,7 @@ def ignores(source: Source) -> tuple[Ignore, ...]:
     """The comments of a file that could be read, in order."""
     if _MARK not in source.text or source.data is None:
         return ()
-    texts = list(_texts(source.text))
+    texts = list(_texts(source.text, source.data))
     found = (match for match in _COMMENT.finditer(source.text) if not _inside(match.start(), texts))
     return tuple(_ignore(source, match, texts) for match in found)
 
@@ -70,12 +69,17 @@ class _Text(NamedTuple):
     end: int
 
 
-def _texts(text: str) -> Iterator[_Text]:
-    for token in yaml.scan(text, Loader=yaml.CSafeLoader):
-        if isinstance(token, yaml.ScalarToken):
-            begin = token.start_mark.index
-            start = text.index("\n", begin) + 1 if token.style in {"|", ">"} else begin
-            yield _Text(begin, start, token.end_mark.index)
+def _texts(text: str, root: Node) -> Iterator[_Text]:
+    for _, node in walk(root):
+        if isinstance(node, Scalar):
+            yield _Text(node.start, _content(text, node), node.end)
+
+
+def _content(text: str, node: Scalar) -> int:
+    if node.style not in {"|", ">"}:
+        return node.start
+    header = _LINE_BREAK.search(text, node.start, node.end)
+    return header.end() if header else node.end
 
 
 def _inside(offset: int, texts: Iterable[_Text]) -> bool:

@@ -104,6 +104,13 @@ def test_a_text_of_several_lines(style: str) -> None:
     assert told(BLOCK.format(style=style, comment=" # smsgwd: ignore single-brace meant so")) == []
 
 
+def test_a_block_without_a_line() -> None:
+    """A sign at the very end of the file, with nothing below it, hides no comment."""
+    text = "provider: console\nsender: 0170 # smsgwd: ignore yaml-surprise a number\ndescription: |"
+    assert told(text) == []
+    assert told(text.replace("\n", "\r")) == []
+
+
 NO_COMMENTS = [
     "description: 'x # smsgwd: ignore plain-http no'",
     "description: |\n  x # smsgwd: ignore plain-http no",
