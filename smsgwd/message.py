@@ -69,6 +69,9 @@ def sender_fault(sender: str) -> str | None:
     digits = sender.removeprefix("+")
     if digits.isascii() and digits.isdigit():
         return None if len(digits) <= 15 else "a number has 15 digits at most"
+    compact = "".join(sender.split())
+    if compact != sender and compact.removeprefix("+").isdecimal():
+        return "it looks like a number that is written with blanks: leave them out"
     if not segments.is_gsm7(sender) or any(character < " " for character in sender):
         return "a name may hold characters of the GSM alphabet only"
     if segments.count(sender).units > 11:

@@ -64,6 +64,7 @@ LOGIN = {"login": template("{{ code }} for {{ name }}", **VARIABLES), "otp": tem
         ({"sender": "a name that is far too long"}, Reason.INVALID_SENDER),
         ({"sender": "名前"}, Reason.INVALID_SENDER),
         ({"sender": "1" * 16}, Reason.INVALID_SENDER),
+        ({"sender": "+49170 12"}, Reason.INVALID_SENDER),
         ({"text": None, "template": "login", "vars": {"code": "123456"}}, Reason.CONTENT),
         ({"text": None, "template": "login", "vars": {"code": "1234567", "name": "a"}}, Reason.CONTENT),
         ({"text": None, "template": "login", "vars": {"code": "12345x", "name": "a"}}, Reason.CONTENT),
