@@ -149,7 +149,7 @@ def _assemble(draft: Draft, data: Mapping[str, Any]) -> Served | None:
     draft.region = _region(draft, data)
     common = _common(draft, data)
     if data.get("provider") == FAILOVER:
-        return _failover(draft, data, common) if _sound(draft.problems) else None
+        return _failover(draft, data, common) if _sound(draft.problems, data) else None
     draft.names |= {f"vars.{name}" for name in common["variables"]}
     provider = _provider(draft, data)
     if provider is None:
@@ -262,6 +262,12 @@ def _secrets(draft: Draft, references: Mapping[str, Mapping[str, str]]) -> dict[
     return {name: _secret(draft, ("secrets", name), reference) for name, reference in references.items()}
 
 
+_WHERE_SECRETS_COME_FROM = {
+    "env": "set it in the environment of the daemon; with systemd by Environment=, or better as a credential",
+    "credential": "with systemd by LoadCredential= or SetCredentialEncrypted= of the service",
+}
+
+
 def _secret(draft: Draft, at: Path_, reference: Mapping[str, str]) -> Secret:
     if not draft.resolved:
         return MASKED
@@ -273,7 +279,8 @@ def _secret(draft: Draft, at: Path_, reference: Mapping[str, str]) -> Secret:
             draft.files.add(path)
         secret = wanted.resolve(draft.site.directory)
     except SecretUnavailableError as error:
-        draft.problem((*at, kind), "missing-secret", f"the secret {at[-1]!r} cannot be had: {error}")
+        message = f"the secret {at[-1]!r} cannot be had: {error}"
+        draft.problem((*at, kind), "missing-secret", message, _WHERE_SECRETS_COME_FROM.get(kind, ""))
         return MASKED
     if len(secret.reveal()) < SHORT_SECRET:
         draft.problem(
@@ -337,19 +344,23 @@ def _text_template(draft: Draft, at: Path_, declared: Mapping[str, Any]) -> Text
 def _provider(draft: Draft, data: Mapping[str, Any]) -> Provider[Any, Any] | None:
     """The provider of sound settings; of others only the templates are looked at, so that their faults are told too."""
     settings = data.get("settings", {})
-    if _sound(draft.problems):
+    if _sound(draft.problems, data):
         return providers.load(data["provider"])(settings, draft)
     for path, text in schema.template_leaves(data.get("provider", ""), settings):
         draft.template(text, ("settings", *path))
     return None
 
 
-def _sound(problems: Iterable[Problem]) -> bool:
-    """Whether provider and settings are what their schema wants (literal secrets spoil nothing)."""
+def _sound(problems: Iterable[Problem], data: Mapping[str, Any]) -> bool:
+    """Whether provider and settings are what their schema wants (literal secrets spoil nothing).
+
+    A key of the file that nobody knows may be one of them that is misspelt.
+    """
+    looked_at = ("/settings", "/provider") if {"provider", "settings"} <= data.keys() else ("/",)
     return not any(
         problem.severity is Severity.ERROR
         and problem.code != "literal-secret"
-        and (not problem.pointer or problem.pointer.startswith(("/settings", "/provider")))
+        and (not problem.pointer or problem.pointer.startswith(looked_at))
         for problem in problems
     )
 

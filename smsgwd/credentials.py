@@ -205,8 +205,16 @@ def _in_xml(text: str) -> tuple[int, str] | None:
 def _problem(source: Source, path: Path, name: str = "", offset: int | None = None) -> Problem:
     name = re.sub(r"\W+", "_", name or _nearest_key(path)).strip("_").lower()[:40] or "password"
     message = f"a credential stands here itself, in {pointer(path)}"
-    hint = f'write "{{{{ secrets.{name} }}}}", and above: secrets: {{{name}: {{env: {name.upper()}}}}}'
+    hint = f'write "{{{{ secrets.{name} }}}}"{_to_be_declared(source, name)}'
     return source.problem(path, "literal-secret", message, hint, offset=offset)
+
+
+def _to_be_declared(source: Source, name: str) -> str:
+    """What else has to be written, where the secret is not there yet."""
+    there = source.node(("secrets",))
+    if not isinstance(there, MappingNode):
+        return f", and above: secrets: {{{name}: {{env: {name.upper()}}}}}"
+    return "" if name in there.entries else f", and add to `secrets`: {name}: {{env: {name.upper()}}}"
 
 
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]*)[\"']?\s*[:=]\s*[\"']?(?=[^\s\"'{])")

@@ -308,6 +308,7 @@ class _Composer:
         self.problems: list[Problem] = []
         self._stack: list[_Frame] = []
         self._root: Node | None = None
+        self._last: Scalar | None = None
         self._events: dict[type, Callable[[Any], None]] = {
             yaml.DocumentStartEvent: self._document,
             yaml.MappingStartEvent: self._mapping,
@@ -369,7 +370,8 @@ class _Composer:
                 return None if root.broken else root
             self._encrypted(sops.key_start)
         elif not isinstance(root, Hole):
-            self._report(root.start, "not-a-mapping", "the file has to be a mapping: lines of `key: value`")
+            _, hint = _no_blank(self.text, root.start) or (0, "")
+            self._report(root.start, "not-a-mapping", "the file has to be a mapping: lines of `key: value`", hint)
         return None
 
     # -- events
@@ -408,7 +410,8 @@ class _Composer:
             raise _StopReadingError
         style = event.style or ""
         end = event.end_mark.index if event.end_mark else 0
-        self._put(Scalar(event.value, style, _start(event), end))
+        self._last = Scalar(event.value, style, _start(event), end)
+        self._put(self._last)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         start = _start(event)
@@ -499,11 +502,21 @@ class _Composer:
         self._report(start, "sops-encrypted", "this file is encrypted with SOPS; smsgwd holds no key to it", hint)
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> None:
-        start, message, hint = _explain(self.text, error)
+        start, message, hint = self._late_quote(error) or _explain(self.text, error)
         line, _ = _place(self.line_starts, start)
         template_told = any(problem.code == "yaml-syntax" and problem.line == line for problem in self.problems)
         if not template_told:  # what follows `{{ x }}` without quotes is a consequence of it
             self._report(start, "yaml-syntax", message, hint)
+
+    def _late_quote(self, error: yaml.MarkedYAMLError) -> tuple[int, str, str] | None:
+        """A text in quotes of several lines, behind which something follows: its quote was to be closed before."""
+        last, here = self._last, error.problem_mark.index if error.problem_mark else 0
+        if last is None or last.style not in {"'", '"'} or self.text[last.end : here].strip():
+            return None
+        first, end = (_place(self.line_starts, offset)[0] for offset in (last.start, last.end))
+        if first == end:
+            return None
+        return last.start, f"this quote is closed in line {end} only", "close it where its text ends"
 
 
 def shorten(text: str) -> str:
@@ -534,7 +547,7 @@ _COMPLAINTS = {
     "found character that cannot start any token": ("a text cannot begin like this", _QUOTE_TEXT),
     "found a tab character that violates indentation": _TAB,
     "found a tab character where an indentation space is expected": _TAB,
-    "found unexpected end of stream": ("this quote is never closed", ""),
+    "found unexpected end of stream": ("this quote is never closed", "it opens here: close it where its text ends"),
     "found unexpected document indicator": ("this quote is not closed before the next document", ""),
     "found unknown escape character": (
         "there is no such escape in double quotes",
@@ -565,6 +578,22 @@ _BEGAN_EARLIER = (
 )
 
 
+_OF_A_COLON = ("could not find expected ':'", "mapping values are not allowed in this context")
+_NO_BLANK = re.compile(r"[ ]*(?:- +)?([A-Za-z_][A-Za-z0-9_-]*):(?=[^\s:])")
+
+
+def _no_blank(text: str, here: int) -> tuple[int, str] | None:
+    """Where a key of this line, or of the last one before it that says something, lacks the blank after its colon."""
+    end = _line_end(_LINE_BREAK, text, here)
+    lines = [line for line in text[:end].splitlines(keepends=True)[-2:] if line.strip()]
+    for line in reversed(lines):
+        found = _NO_BLANK.match(line)
+        if found:
+            start = text.rindex(line, 0, end + 2) + found.start(1)
+            return start, f"put a blank after the colon: `{shorten(found[1])}: ...`"
+    return None
+
+
 def _explain(text: str, error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
     """Where a syntax error stands, what it is, and the mend."""
     complaint = error.problem or "this is not YAML"
@@ -574,7 +603,9 @@ def _explain(text: str, error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
         return _unclosed(text, began, here, _CLOSERS[complaint])
     if complaint in _BEGAN_EARLIER:
         here = began
-    elif complaint == "found character that cannot start any token":
+    if complaint in _OF_A_COLON and (found := _no_blank(text, here)):
+        return found[0], "a key without `: `", found[1]
+    if complaint == "found character that cannot start any token":
         return here, *_bad_start(text, here)
     message, hint = _COMPLAINTS.get(complaint, (complaint, ""))
     return here, message, hint

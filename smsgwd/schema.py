@@ -25,7 +25,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 
 from smsgwd.errors import Problem
-from smsgwd.load import MAX_PROBLEMS, Node, Path, Scalar, Sequence, Source, shorten
+from smsgwd.load import MAX_PROBLEMS, Node, Path, Scalar, Sequence, Source, pointer, shorten
 from smsgwd.load import Mapping as MappingNode
 
 Schema = Mapping[str, Any]
@@ -177,6 +177,8 @@ def _nearest(provider: str) -> str:
 def _check_settings(check: "_Check", part: _Part, root: MappingNode, data: dict[str, Any]) -> None:
     entry = root.entries.get("settings")
     if entry is None and part.schema.get("required"):
+        if _is_told("settings", root.entries, _common().schema["properties"]):
+            return
         keys = _listed(part.schema["required"])
         hint = f"write `settings:` and {keys} below it"
         check.report(
@@ -321,7 +323,10 @@ class _Check:
     def report(self, path: Path, code: str, message: str, hint: str = "", *, on_key: bool = False) -> None:
         """Take a finding."""
         if len(self.problems) < MAX_PROBLEMS:  # as the loader: nobody reads more
-            self.problems.append(self.source.problem(path, code, message, hint, on_key=on_key))
+            problem = self.source.problem(path, code, message, hint, on_key=on_key)
+            if code == "unknown-key" and ":" in str(path[-1]):
+                problem = replace(problem, pointer=pointer(path[:-1]))
+            self.problems.append(problem)
 
     def ordered(self) -> tuple[Problem, ...]:
         """The findings, in the order of the file."""
@@ -586,8 +591,21 @@ def _unknown_key(fault: _Fault) -> Iterator[_Finding]:
     known = fault.schema.get("properties", {})
     free = [key for key in known if key not in fault.instance]
     for key in _unknown(fault):
-        hint = _elsewhere(fault, key) or _did_you_mean(key, known, free)
-        yield _Finding((*fault.path, key), "unknown-key", f"unknown key `{shorten(key)}`", hint, on_key=True)
+        hint = _elsewhere(fault, key) or _no_blank(key, known) or _did_you_mean(key, known, free)
+        name, colon, _ = key.partition(":")  # what stands behind it may be a password that lacks its blank
+        message = f"unknown key `{shorten(name)}{':…' if colon else ''}`"
+        yield _Finding((*fault.path, key), "unknown-key", message, hint, on_key=True)
+
+
+def _no_blank(key: str, known: Iterable[str]) -> str:
+    name, colon, _ = key.partition(":")
+    return f"put a blank after the colon: `{name}: ...`" if colon and name in known else ""
+
+
+def _is_told(key: str, given: Iterable[str], known: Iterable[str]) -> bool:
+    """Whether a key that is missing is there under another name, which is a finding already."""
+    others = [other for other in given if other not in known]
+    return any(_no_blank(other, [key]) or _did_you_mean(other, known) == f"did you mean `{key}`?" for other in others)
 
 
 def _elsewhere(fault: _Fault, key: str) -> str:
@@ -603,8 +621,9 @@ def _elsewhere(fault: _Fault, key: str) -> str:
 
 
 def _missing(fault: _Fault) -> Iterator[_Finding]:
+    known = fault.schema.get("properties", {})
     for key in fault.wanted:
-        if key not in fault.instance:
+        if key not in fault.instance and not _is_told(key, fault.instance, known):
             yield _missing_key(fault, f"`{key}` is missing", _example_of(fault, key))
 
 
@@ -681,9 +700,15 @@ def _not_this_text(fault: _Fault) -> Iterator[_Finding]:
 
 
 def _text_hint(fault: _Fault) -> str:
-    if isinstance(fault.instance, str) and fault.instance != fault.instance.strip():
+    text = fault.instance
+    if not isinstance(text, str):
+        return ""
+    if text != text.strip():
         return "there are blanks or line breaks around it"
-    return ""
+    wanted = fault.schema.get("x-wanted", "")
+    meant = [text.upper()] if "capital letters" in wanted else []
+    meant += [text.replace(" ", ""), f"{text}s"] if wanted.startswith("a duration") else []
+    return next((f"write {one}" for one in meant if one != text and re.fullmatch(fault.wanted, one)), "")
 
 
 def _too_small(fault: _Fault) -> Iterator[_Finding]:

@@ -113,6 +113,7 @@ def test_secrets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     missing = run(capsys, "check", "--config", ".", "--secrets")
     assert missing.code == 1
     assert "error[missing-secret]" in missing.out
+    assert "hint: set it in the environment of the daemon; with systemd by Environment=" in missing.out
     monkeypatch.setenv("SMSGWD_TEST_TOKEN", "canary-4711")
     there = run(capsys, "check", "--config", ".", "--secrets")
     assert there.code == 0
