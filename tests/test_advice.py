@@ -279,6 +279,16 @@ def test_a_template_that_nobody_can_render(text: str, variables: str, more: str,
     assert ("unrenderable-template" in codes(template(text, variables, more))) is refused
 
 
+def test_templates_of_a_failover() -> None:
+    """Its templates are looked at, too; how long a message may be is for its members to say."""
+    head = "provider: failover\nsettings: {gateways: [a]}\ntemplates:\n"
+    assert codes(head + "  a: {text: '{% if v == \"never\" %}x{% endif %}', vars: {v: {}}}\n") == [
+        "unrenderable-template"
+    ]
+    assert codes(head + "  a: {text: 'It\u2019s {{ v }}', vars: {v: {}}}\n") == ["ucs2-character"]
+    assert codes(head + "  a: {text: '{{ v }}', vars: {v: {}}}\n") == []
+
+
 # --- YAML 1.1 ---
 
 SURPRISES = [

@@ -48,8 +48,8 @@ def run(args: Namespace) -> int:
 
 
 def _paragraphs(explanation: Explanation) -> Iterator[str]:
-    kind = terminal.paint(f"{explanation.severity}[{explanation.code}]", _COLORS[explanation.severity])
-    yield f"{kind}: {explanation.title}"
+    kind = f"{explanation.severity}[{explanation.code}]"
+    yield _filled(f"{kind}: {explanation.title}").replace(kind, terminal.paint(kind, _COLORS[explanation.severity]))
     yield _filled(explanation.cause)
     yield _filled(f"To mend it: {explanation.mend}")
     if explanation.example:
