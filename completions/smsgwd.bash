@@ -59,6 +59,8 @@ _smsgwd() {
         test/*) _smsgwd_paths -f; return ;;
         compile/-*) _smsgwd_words "--help --output --config"; return ;;
         diff/-*) _smsgwd_words "--help --format"; return ;;
+        diff/*) _smsgwd_paths -f; return ;;
+        diff/*) _smsgwd_paths -f; return ;;
         fmt/-*) _smsgwd_words "--help --check --config"; return ;;
         fmt/*) _smsgwd_paths -f; return ;;
         render/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --format --config"; return ;;

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from command import CHECKOUT, run, spawn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smsgwd import canonical
 from smsgwd.compile import digest_of_file
@@ -195,3 +197,15 @@ def test_nothing_of_the_environment(config: Path) -> None:
     done = spawn("compile", "--config", str(config), env={"SMSGWD_TEST_NOWHERE": "canary-4711"})
     assert done.code == 0
     assert "canary" not in done.out + done.err
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(), st.lists, max_leaves=5)
+
+
+@settings(deadline=None)
+@given(st.text(), st.dictionaries(st.text(min_size=1), JSON | st.dictionaries(st.text(min_size=1), JSON, max_size=2)))
+def test_whatever_a_file_can_say(description: str, body: dict[str, Any]) -> None:
+    """A document can be read again whatever texts, numbers and keys stand in the files."""
+    gateway = {"provider": "http", "description": description, "settings": {"url": "https://x.example/", "json": body}}
+    document = signed(gateway)
+    assert canonical.parse(canonical.parse(document).as_text()).gateways["x"] == gateway

@@ -8,6 +8,7 @@ import pytest
 from command import CHECKOUT, TIMEOUT_S, Done, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nobody import as_nobody, open_folder
 
 from smsgwd import canonical
 from smsgwd.cli.sides import side
@@ -427,6 +428,30 @@ def test_a_side_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path
     assert (done.code, done.out) == (2, "")
     assert words in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("closed", [".", "gateways.d", "smsgwd.yaml"])
+def test_without_the_right_to_read(capsys: pytest.CaptureFixture[str], closed: str) -> None:
+    """A configuration that this user may not read is exit code 2, not an empty one."""
+    with open_folder() as folder:
+        place = written(folder / "place", {"x": HTTP, "smsgwd": SITE})
+        (place / closed).chmod(0)
+        with as_nobody():
+            done = run(capsys, "diff", str(place), str(place))
+        (place / closed).chmod(0o700)
+    assert (done.code, done.out) == (2, "")
+    assert "it may not be read by this user" in done.err
+
+
+def test_a_gateway_that_may_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """A single file that this user may not read is told as one that does not compile."""
+    with open_folder() as folder:
+        old, new = (written(folder / name, {"x": HTTP}) for name in ("old", "new"))
+        (new / "gateways.d" / "x.yaml").chmod(0)
+        with as_nobody():
+            done = run(capsys, "diff", str(old), str(new))
+    assert done.code == 1
+    assert "does not compile: a running daemon stays with what it has (`x.yaml:1:1: error[unreadable]" in done.out
 
 
 def test_a_changed_document(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from smsgwd.cli import VERBS, build
 FOLDER = Path(__file__).resolve().parent.parent / "completions"
 
 # What a value is, by how the help calls it; any other is free text.
-KINDS = {"DIR": "folders", "PATH": "files", "GATEWAY": "gateways"}
+KINDS = {"DIR": "folders", "PATH": "files", "OLD": "files", "NEW": "files", "GATEWAY": "gateways"}
 BASH_ACTIONS = {
     "folders": "_smsgwd_paths -d; return",
     "files": "_smsgwd_paths -f; return",
