@@ -47,14 +47,6 @@ class Ready:
     count: segments.Count
 
 
-def prepare(gateway: Gateway, request: SendRequest) -> Ready:
-    """Everything of a send but the sending.
-
-    Raises MessageError for a message that cannot be sent, RequestError for a template that the gateway does not have.
-    """
-    return _fit(gateway, _with_text(gateway, request))
-
-
 def _fit(gateway: Gateway, request: SendRequest, bounds: Bounds = ()) -> Ready:
     """A request whose text is rendered, as this gateway sends it inside of these bounds. Raises MessageError."""
     recipient = msisdn.read(request.to, gateway.phone)
