@@ -1,5 +1,6 @@
 """What a caller asked for, and the message that a provider gets."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -62,6 +63,25 @@ class Message:
         for name, value in self.vars.items():
             names["vars." + name] = value
         return names
+
+
+MAX_TEXT = 10_000  # characters
+# C0 and DEL, but what breaks lines and pages: no phone shows them
+_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
+
+
+def text_fault(text: str) -> str | None:
+    """Why this cannot be the text of a message, or None."""
+    if not text:
+        return "is empty"
+    if len(text) > MAX_TEXT:
+        return f"is longer than {MAX_TEXT:,} characters"
+    return control_fault(text)
+
+
+def control_fault(text: str) -> str | None:
+    """Why a part of a text cannot stand in a message, or None."""
+    return "holds a control character other than a tab, line or page break" if _CONTROL.search(text) else None
 
 
 def sender_fault(sender: str) -> str | None:

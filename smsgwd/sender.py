@@ -15,7 +15,7 @@ from typing import Any
 from smsgwd import msisdn, segments
 from smsgwd.errors import MessageError, RequestError, SubmitError
 from smsgwd.limits import SITE, BarredError, Bounds, Claim, Limiter, bounds_of, check_destination
-from smsgwd.message import Message, SendRequest, sender_fault
+from smsgwd.message import Message, SendRequest, control_fault, sender_fault, text_fault
 from smsgwd.outcome import Attempt, Kind, Outcome, Reason
 from smsgwd.privacy import codes_in, hide_secrets, mask_number, quotable, repeats, scrub
 from smsgwd.providers._base import Prepared
@@ -25,12 +25,9 @@ from smsgwd.units import Deadline
 
 log = logging.getLogger("smsgwd.send")
 
-MAX_TEXT = 10_000  # characters
 _BACKSTOP_S = 1.0  # a provider keeps the deadline itself; this long after it, it is cut off
 _RETRIED = {Reason.UNREACHABLE, Reason.THROTTLED, Reason.TIMEOUT}
 _LOGGED = ("gateway", "via", "outcome", "reason", "segments", "attempts", "elapsed", "detail")
-# C0 and DEL, but what breaks lines and pages: no phone shows them
-_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _MOST_NAMED = 10  # templates
 _MOST_LOGGED = 100  # characters of a word that is not ours
@@ -70,12 +67,9 @@ def _with_text(served: Served, request: SendRequest) -> SendRequest:
         if template is None:
             raise _no_template(served, request.template)
         text = _render_template(template, request)
-    if not text:
-        raise MessageError(Reason.CONTENT, "the text is empty")
-    if _CONTROL.search(text):
-        raise MessageError(Reason.CONTENT, "the text holds a control character other than a tab, line or page break")
-    if len(text) > MAX_TEXT:
-        raise MessageError(Reason.CONTENT, f"the text is longer than {MAX_TEXT:,} characters")
+    fault = text_fault(text)
+    if fault is not None:
+        raise MessageError(Reason.CONTENT, f"the text {fault}")
     return replace(request, text=text, template=None)
 
 
@@ -102,10 +96,9 @@ def _render_template(template: TextTemplate, request: SendRequest) -> str:
 
 
 def _check_variable(name: str, variable: Variable, value: str) -> None:
-    if _CONTROL.search(value):
-        raise MessageError(
-            Reason.CONTENT, f"the variable {name!r} holds a control character other than a tab, line or page break"
-        )
+    fault = control_fault(value)
+    if fault is not None:
+        raise MessageError(Reason.CONTENT, f"the variable {name!r} {fault}")
     if variable.max_length is not None and len(value) > variable.max_length:
         raise MessageError(Reason.CONTENT, f"the variable {name!r} is longer than {variable.max_length} characters")
     if variable.charset == "digits" and not (value.isascii() and value.isdigit()):

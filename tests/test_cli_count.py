@@ -13,13 +13,27 @@ from command import run
         ("[€]", "1 segment, gsm7, 6 of 160 septets"),
         ("a" * 160, "1 segment, gsm7, 160 of 160 septets"),
         ("a" * 161, "2 segments, gsm7, 161 of 306 septets"),
-        ("", "1 segment, gsm7, 0 of 160 septets"),
     ],
 )
 def test_gsm7(capsys: pytest.CaptureFixture[str], text: str, line: str) -> None:
     """A text of the GSM alphabet is one line: segments, encoding, how full they are."""
     done = run(capsys, "count", text)
     assert (done.code, done.out, done.err) == (0, line + "\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is empty"),
+        ("\x1b[2J", "holds a control character other than a tab, line or page break"),
+        ("a" * 10_001, "is longer than 10,000 characters"),
+    ],
+)
+def test_what_would_be_rejected(capsys: pytest.CaptureFixture[str], text: str, why: str) -> None:
+    """A text that no gateway takes is counted all the same, and that is said."""
+    done = run(capsys, "count", text)
+    assert (done.code, done.err) == (0, f"smsgwd: it would be rejected: the text {why}\n")
+    assert "segment" in done.out
 
 
 def test_ucs2(capsys: pytest.CaptureFixture[str]) -> None:

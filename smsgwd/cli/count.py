@@ -7,6 +7,7 @@ from typing import Any
 from smsgwd import segments
 from smsgwd.cli import terminal
 from smsgwd.cli.options import text_of, utf8
+from smsgwd.message import text_fault
 
 _SHOWN = 10  # foreign characters; a text in Greek small letters has a hundred
 _UNITS = {segments.GSM7: "septets", segments.UCS2: "UTF-16 units"}
@@ -45,6 +46,9 @@ def run(args: Namespace) -> int:
         terminal.say(terminal.as_json(_document(text, count)))
     else:
         terminal.say(terminal.printable("\n".join([_sentence(count), *_reasons(text)])))
+    fault = text_fault(text)
+    if fault is not None:
+        terminal.complain(f"it would be rejected: the text {fault}")
     return 0
 
 
