@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from command import CHECKOUT, TIMEOUT_S, environment, python, run
-from fake_daemon import Behaviour, answering, by_target, fake_daemon, problem, saying
+from fake_daemon import Behaviour, answering, by_target, fake_daemon, problem, saying, silent
 
 from smsgwd.cli.status import _span
 
@@ -63,24 +63,33 @@ def test_details(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         {**GATEWAYS[0], "messages": messages},
         {**GATEWAYS[1], "binds": binds, "breaker": "open", "receipts": {"DELIVRD": 2}},
         {**GATEWAYS[0], "name": "quiet", "messages": []},
+        {**GATEWAYS[0], "name": "off", "state": "disabled", "modem": {"state": "closed", "error": ""}},
     ]
     answers = {"/v1/status": answering(200, STATUS), "/v1/gateways": answering(200, gateways)}
     with fake_daemon(tmp_path / "s", by_target(answers)) as daemon:
         lines = run(capsys, "status", "--socket", daemon.path).out.splitlines()
-    assert lines[8:11] == [
+    assert lines[9:12] == [
         "console:",
         "  messages: 12, of which the last 10:",
-        "  messages: message_id console-3, to +4917*****67",
+        "    message_id console-3, to +4917*****67",
     ]
-    assert lines[20:26] == [
+    assert lines[21:28] == [
         "",
         "x:",
-        "  binds: state refused, since 09:00, error \\x07wrong",
-        "  binds: state bound",
+        "  binds:",
+        "    state refused, since 09:00, error \\x07wrong",
+        "    state bound",
         "  breaker: open",
         "  receipts: DELIVRD 2",
     ]
-    assert "quiet:" not in lines
+    assert not {"quiet:", "off:"} & set(lines)
+
+
+def test_what_says_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Something that listens and never answers is given up after the time that --timeout says."""
+    with fake_daemon(tmp_path / "s", silent) as daemon:
+        done = run(capsys, "status", "--timeout", "200ms", "--socket", daemon.path)
+    assert (done.code, done.err) == (1, "smsgwd: no answer within 0.2 s\n")
 
 
 def test_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

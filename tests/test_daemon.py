@@ -298,7 +298,7 @@ def test_a_socket_that_is_served_exits_1(tmp_path: Path) -> None:
     with daemon(config) as running:
         running.ready()
         done = spawn("serve", "--config", str(config), "--socket", str(running.path))
-        assert (done.code, done.err) == (1, f"smsgwd: {running.path} is in use: another smsgwd serves there\n")
+        assert (done.code, done.err) == (1, f"smsgwd: {running.path} is in use: something listens there already\n")
         assert answer(running.path, "GET", "/healthz").status == 200
 
 

@@ -80,7 +80,7 @@ def test_a_live_socket_is_left_alone(tmp_path: Path) -> None:
     """Somebody serves there: a clear error, and he goes on serving."""
     path = tmp_path / "s"
     first = open_listener(path, DEFAULT)
-    with pytest.raises(ListenError, match="is in use: another smsgwd serves there"):
+    with pytest.raises(ListenError, match="is in use: something listens there already"):
         open_listener(path, DEFAULT)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))

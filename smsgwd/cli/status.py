@@ -34,13 +34,20 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print what GET /v1/status answers; with --watch one a line"
     )
+    parser.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        type=options.duration,
+        default=_TIMEOUT_S,
+        help=f"how long to wait for an answer (default: {_TIMEOUT_S:g}s)",
+    )
     parser.add_argument("--watch", action="store_true", help=f"show it again every {_EVERY_S:g} s, until Ctrl-C")
     options.add_socket(parser)
 
 
 def run(args: Namespace) -> int:
     """Print the status; exit code 1 when the daemon does not give it."""
-    client = Client(options.socket_of(args), _TIMEOUT_S)
+    client = Client(options.socket_of(args), args.timeout)
     if not args.watch:
         terminal.say(_shown(client, as_json=args.json, indent=2))
         return 0
@@ -86,6 +93,8 @@ def _table(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _details(gateway: Mapping[str, Any]) -> list[str]:
     """What only some gateways have: binds of SMPP, limits, the last messages of the console, a breaker that is open."""
+    if gateway["state"] == "disabled":  # nothing runs there: that a modem is closed is no news
+        return []
     lines = [line for key, value in gateway.items() if key not in _IN_TABLE for line in _detail(key, value)]
     return [f"{gateway['name']}:", *map(terminal.printable, lines), ""] if lines else []
 
@@ -93,10 +102,12 @@ def _details(gateway: Mapping[str, Any]) -> list[str]:
 def _detail(key: str, value: Any) -> list[str]:
     if key == "limits" and isinstance(value, Mapping):
         return [f"  limit {name}: {_words(usage)}" for name, usage in value.items()]
+    if not value:
+        return []
     if not isinstance(value, list):
-        return [f"  {key}: {_words(value)}"] if value else []
-    shown = [f"  {key}: {_words(item)}" for item in value[-_DETAILS:]]
-    return shown if len(value) <= _DETAILS else [f"  {key}: {len(value)}, of which the last {_DETAILS}:", *shown]
+        return [f"  {key}: {_words(value)}"]
+    head = f"  {key}:" if len(value) <= _DETAILS else f"  {key}: {len(value)}, of which the last {_DETAILS}:"
+    return [head, *(f"    {_words(item)}" for item in value[-_DETAILS:])]
 
 
 def _words(value: Any) -> str:

@@ -89,7 +89,7 @@ def _clear(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise ListenError(f"{path} exists and is no socket: it is left alone, choose another path")
     if _is_served(path):
-        raise ListenError(f"{path} is in use: another smsgwd serves there")
+        raise ListenError(f"{path} is in use: something listens there already")
     path.unlink(missing_ok=True)
 
 

@@ -83,7 +83,8 @@ class Standing:
 
     def as_dict(self) -> dict[str, Any]:
         """As `/v1/gateways/NAME` shows it."""
-        return {"state": str(self.state), "since": self.since.isoformat(timespec="seconds"), "error": self.error}
+        since = self.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")  # as all other times of the API
+        return {"state": str(self.state), "since": since, "error": self.error}
 
 
 class Owner(Protocol):
