@@ -41,7 +41,7 @@ _smsgwd() {
         serve/--state|serve/--config|send/--config|check/--config|test/--config|compile/--config|fmt/--config|render/--config|graph/--config|status/--config|reload/--config|import/--output|demo/--config) _smsgwd_paths -d; return ;;
         serve/--socket|send/--socket|test/--junit|compile/--output|status/--socket|reload/--socket|import/--token-file|import/--ca-file) _smsgwd_paths -f; return ;;
         send/--gateway|render/--gateway) _smsgwd_gateways; return ;;
-        send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|reload/--expect|reload/--timeout|init/--provider) return ;;
+        send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|status/--timeout|reload/--expect|reload/--timeout|init/--provider) return ;;
         check/--format) _smsgwd_words "text json github sarif"; return ;;
         diff/--format) _smsgwd_words "text json markdown"; return ;;
         render/--format) _smsgwd_words "text curl json"; return ;;
@@ -66,12 +66,14 @@ _smsgwd() {
         render/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --format --config"; return ;;
         graph/-*) _smsgwd_words "--help --format --config"; return ;;
         count/-*) _smsgwd_words "--help --json"; return ;;
-        status/-*) _smsgwd_words "--help --json --watch --socket --config"; return ;;
+        status/-*) _smsgwd_words "--help --json --timeout --watch --socket --config"; return ;;
         reload/-*) _smsgwd_words "--help --wait --expect --timeout --socket --config"; return ;;
         schema/-*) _smsgwd_words "--help"; return ;;
+        schema/*) _smsgwd_words "console failover gateway http modem script sipgate smpp smsgwd smtp"; return ;;
         init/-*) _smsgwd_words "--help --provider"; return ;;
         init/*) _smsgwd_paths -d; return ;;
         import/-*) _smsgwd_words "--help --output --token-file --ca-file --force --strict"; return ;;
+        import/*) _smsgwd_words "privacyidea"; return ;;
         demo/-*) _smsgwd_words "--help --config"; return ;;
     esac
 }

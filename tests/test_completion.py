@@ -65,6 +65,7 @@ def offered(words: list[str], folder: Path, environ: dict[str, str] | None = Non
         ("smsgwd render --format = c", ["curl"]),
         ("smsgwd send --text c", []),
         ("smsgwd count c", []),
+        ("smsgwd schema sm", ["smpp", "smsgwd", "smtp"]),
         ("smsgwd check c", ["config.yaml", "config"]),
         ("smsgwd serve --config c", ["config"]),
         ("smsgwd status --socket config.", ["config.yaml"]),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smsgwd.cli import VERBS, build
+from smsgwd.schema import names
 
 FOLDER = Path(__file__).resolve().parent.parent / "completions"
 
@@ -151,6 +152,11 @@ def _kind(action: Action) -> str:
     return "gateways" if action.dest == "gateway" else KINDS.get(str(action.metavar), "")
 
 
+def _choices(action: Action) -> tuple[str, ...]:
+    """The words that a value may be; of `smsgwd schema` the names of the schemas, which its parser does not load."""
+    return names() if action.metavar == "PROVIDER" else tuple(map(str, action.choices or ()))
+
+
 def _takes_value(action: Action) -> bool:
     return action.nargs != 0
 
@@ -164,7 +170,11 @@ def _bash() -> str:
     words = [("/-*", _bash_words(["--help", "--version"])), ("/*", _bash_words(VERBS))]
     for verb, actions in _verbs().items():
         words.append((f"{verb}/-*", _bash_words(map(_long, filter(_is_option, actions)))))
-        words += [(f"{verb}/*", _bash_value(action)) for action in actions if not _is_option(action) and _kind(action)]
+        words += [
+            (f"{verb}/*", _bash_value(action))
+            for action in actions
+            if not _is_option(action) and (_kind(action) or _choices(action))
+        ]
     return BASH.format(values=_bash_cases(values), words=_bash_cases(words))
 
 
@@ -185,7 +195,7 @@ def _bash_words(words: Iterable[object]) -> str:
 
 
 def _bash_value(action: Action) -> str:
-    return _bash_words(action.choices) if action.choices else BASH_ACTIONS[_kind(action)]
+    return _bash_words(_choices(action)) if _choices(action) else BASH_ACTIONS[_kind(action)]
 
 
 def _zsh() -> str:
@@ -217,7 +227,7 @@ def _zsh_spec(action: Action) -> str:
 
 
 def _zsh_action(action: Action) -> str:
-    return f"({' '.join(map(str, action.choices))})" if action.choices else ZSH_ACTIONS[_kind(action)]
+    return f"({' '.join(_choices(action))})" if _choices(action) else ZSH_ACTIONS[_kind(action)]
 
 
 if __name__ == "__main__":
