@@ -38,10 +38,10 @@ _smsgwd() {
         previous=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     case $verb/$previous in
-        serve/--state|serve/--config|send/--config|check/--config|test/--config|compile/--config|fmt/--config|render/--config|graph/--config|status/--config|reload/--config|import/--output|demo/--config) _smsgwd_paths -d; return ;;
-        serve/--socket|send/--socket|test/--junit|compile/--output|status/--socket|reload/--socket|import/--token-file|import/--ca-file) _smsgwd_paths -f; return ;;
-        send/--gateway|render/--gateway) _smsgwd_gateways; return ;;
-        send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|status/--timeout|reload/--expect|reload/--timeout|init/--provider) return ;;
+        serve/--state|serve/--config|send/--config|otp/--config|check/--config|test/--config|compile/--config|fmt/--config|render/--config|graph/--config|status/--config|reload/--config|import/--output|demo/--config) _smsgwd_paths -d; return ;;
+        serve/--socket|send/--socket|otp/--socket|test/--junit|compile/--output|status/--socket|reload/--socket|import/--token-file|import/--ca-file) _smsgwd_paths -f; return ;;
+        send/--gateway|otp/--gateway|render/--gateway) _smsgwd_gateways; return ;;
+        send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|otp/--to|otp/--text|otp/--template|otp/--var|otp/--digits|otp/--ttl|otp/--context|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|status/--timeout|reload/--expect|reload/--timeout|init/--provider) return ;;
         check/--format) _smsgwd_words "text json github sarif"; return ;;
         diff/--format) _smsgwd_words "text json markdown"; return ;;
         render/--format) _smsgwd_words "text curl json"; return ;;
@@ -49,9 +49,11 @@ _smsgwd() {
     esac
     case $verb/$current in
         /-*) _smsgwd_words "--help --version"; return ;;
-        /*) _smsgwd_words "serve send check explain test compile diff fmt render graph count status reload schema init import demo"; return ;;
+        /*) _smsgwd_words "serve send otp check explain test compile diff fmt render graph count status reload schema init import demo"; return ;;
         serve/-*) _smsgwd_words "--help --state --socket --config"; return ;;
         send/-*) _smsgwd_words "--help --gateway --to --text --template --var --sender --reference --deadline --idempotency-key --json --socket --config"; return ;;
+        otp/-*) _smsgwd_words "--help --gateway --to --text --template --var --digits --ttl --context --json --socket --config"; return ;;
+        otp/*) _smsgwd_words "challenge verify"; return ;;
         check/-*) _smsgwd_words "--help --format --strict --secrets --config"; return ;;
         check/*) _smsgwd_paths -f; return ;;
         explain/-*) _smsgwd_words "--help"; return ;;

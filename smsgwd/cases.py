@@ -127,7 +127,7 @@ class _Run:
     def _actual(self, replies: Mapping[str, Any] | None) -> dict[str, Any]:
         """What is rendered and, where there is a reply or the message is refused, the outcome. Raises RequestError."""
         registry = _answering(self.registry, self.gateway, replies or {})
-        request = SendRequest(gateway=self.gateway, **self.test["send"])
+        request = sender.sampled(registry, SendRequest(gateway=self.gateway, **self.test["send"]))
         try:
             shown = sender.render(registry, request)
         except MessageError as error:

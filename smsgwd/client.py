@@ -16,7 +16,7 @@ import json
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote
@@ -61,6 +61,30 @@ class RequestRefused(SmsgwdError):  # noqa: N818 - what happened, not a defect o
         self.problem = dict(problem)
         self.retry_after_s = retry_after_s
         super().__init__(f"{code}: {detail}")
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A one-time password that was sent, or not: `transaction_id` is None unless the outcome is accepted.
+
+    `expires_in_s` is for how long it can be verified, in seconds.
+    """
+
+    transaction_id: str | None
+    expires_in_s: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What became of a code: `reason` is `wrong`, `expired`, `used`, `too_many` or `invalid` where it is not the one.
+
+    `attempts_left` is how many more codes the challenge takes; None where that is not told.
+    """
+
+    verified: bool
+    reason: str | None = None
+    attempts_left: int | None = None
 
 
 class _Socket(socket.socket):
@@ -152,26 +176,41 @@ class Client:
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         try:
             return _outcome(self._call("POST", "/v1/messages", request, headers))
-        except NoAnswerError as error:
-            kind = Kind.UNKNOWN if error.handed_over else Kind.UNSENT
-            again = not error.handed_over
-            return Outcome(
-                kind, error.reason, detail=error.detail, retryable=again, gateway=gateway, reference=reference
-            )
-        except RequestRefused as refusal:
-            if refusal.code in set(Kind):
-                return replace(_outcome(refusal.problem), retry_after_s=refusal.retry_after_s)
-            if refusal.code != "internal":
-                raise
-            # A fault inside the daemon: nobody can say how far the message came.
-            return Outcome(
-                Kind.UNKNOWN,
-                Reason.INTERNAL,
-                detail=refusal.detail,
-                retryable=False,
-                gateway=gateway,
-                reference=reference,
-            )
+        except (NoAnswerError, RequestRefused) as error:
+            return _outcome_of(error, gateway, reference)
+
+    def challenge(  # noqa: PLR0913 - as send
+        self,
+        *,
+        gateway: str,
+        to: str,
+        text: str | None = None,
+        template: str | None = None,
+        vars: Mapping[str, str] | None = None,  # noqa: A002 - as send
+        digits: int | None = None,
+        ttl_s: int | None = None,
+        context: str | None = None,
+    ) -> Challenge:
+        """Send a new one-time password of so many digits, good for `ttl_s` seconds.
+
+        It stands for `{{ otp }}` in the `text` or in the gateway's `template`; without either it is the whole text.
+        `context` is bound to it: whoever verifies it has to give the same. Raises RequestRefused.
+        """
+        request = _members(
+            gateway=gateway, to=to, text=text, template=template, vars=vars, digits=digits, ttl=ttl_s, context=context
+        )
+        try:
+            return _challenge(self._document("POST", "/v1/challenges", request))
+        except (NoAnswerError, RequestRefused) as error:
+            return Challenge(None, 0, _outcome_of(error, gateway))
+
+    def verify(self, transaction_id: str, otp: str, context: str | None = None) -> Verification:
+        """Whether a code is the one that was sent; each try counts. Raises RequestRefused, NoAnswerError."""
+        request = _members(transaction_id=transaction_id, otp=otp, context=context)
+        document = self._document("POST", "/v1/challenges/verify", request)
+        if not isinstance(document.get("verified"), bool):
+            raise _not_ours()
+        return Verification(document["verified"], document.get("reason"), document.get("attempts_left"))
 
     def render(
         self,
@@ -325,6 +364,29 @@ def _outcome(document: Any) -> Outcome:
 
 def _attempt(document: Mapping[str, Any]) -> Attempt:
     return Attempt(document["gateway"], Kind(document["outcome"]), _reason(document["reason"]), document["elapsed"])
+
+
+def _challenge(document: Mapping[str, Any]) -> Challenge:
+    try:
+        return Challenge(document["transaction_id"], document["expires_in"], _outcome(document["outcome"]))
+    except KeyError:
+        raise _not_ours() from None
+
+
+def _outcome_of(error: NoAnswerError | RequestRefused, gateway: str, reference: str | None = None) -> Outcome:
+    """The outcome of a send that was not accepted, or not answered. Raises RequestRefused where nothing was sent."""
+    if isinstance(error, NoAnswerError):
+        kind = Kind.UNKNOWN if error.handed_over else Kind.UNSENT
+        again = not error.handed_over
+        return Outcome(kind, error.reason, detail=error.detail, retryable=again, gateway=gateway, reference=reference)
+    if error.code in set(Kind):
+        return replace(_outcome(error.problem), retry_after_s=error.retry_after_s)
+    if error.code != "internal":
+        raise error
+    # A fault inside the daemon: nobody can say how far the message came.
+    return Outcome(
+        Kind.UNKNOWN, Reason.INTERNAL, detail=error.detail, retryable=False, gateway=gateway, reference=reference
+    )
 
 
 def _reason(word: str | None) -> Reason | None:

@@ -24,6 +24,7 @@ from smsgwd.registry import (
     Gateway,
     Limits,
     LogSettings,
+    OtpSettings,
     Reference,
     Retry,
     Route,
@@ -34,7 +35,7 @@ from smsgwd.registry import (
     Variable,
     digest_of,
 )
-from smsgwd.secret import MASKED, SHORT_SECRET, Secret, SecretRef, SecretUnavailableError
+from smsgwd.secret import MASKED, SHORT_SECRET, Secret, SecretRef, SecretUnavailableError, key_of
 from smsgwd.templates import Scope, Template, TemplateError, compile_template
 from smsgwd.units import Pace, parse_duration, parse_pace
 
@@ -397,11 +398,11 @@ def _limits(draft: Draft, limits: Mapping[str, Any]) -> Limits:
     )
 
 
-def _pace(draft: Draft, limits: Mapping[str, Any], key: str) -> Pace | None:
+def _pace(draft: Draft, limits: Mapping[str, Any], key: str, within: str = "limits") -> Pace | None:
     try:
         return parse_pace(limits[key]) if key in limits else None
     except ValueError as error:
-        draft.problem(("limits", key), "bad-value", str(error))
+        draft.problem((within, key), "bad-value", str(error))
         return None
 
 
@@ -463,7 +464,8 @@ def compile_site(
 ) -> tuple[SiteConfig | None, tuple[Problem, ...]]:
     """smsgwd.yaml, compiled, and its findings; None where it is not sound.
 
-    A secret that is missing is a finding, but does not make the file unsound: only what needs it suffers.
+    A secret that is missing is a finding, but does not make the file unsound: only what needs it suffers. A key of
+    `otp` does: without it nobody could tell a forged id from one that another instance has sealed.
     `files` takes every file that was looked for beside this one.
     """
     data, problems = schema.check_site(source)
@@ -479,7 +481,8 @@ def compile_site(
         for key in {"username", "password"} & server.keys():
             draft.template(server[key], ("smtp_servers", name, key))
     limits = _limits(draft, data.get("limits", {}))
-    if has_errors(problem for problem in draft.problems if problem.code != "missing-secret"):
+    otp = _otp(draft, data.get("otp", {}))
+    if otp is None or has_errors(problem for problem in draft.problems if problem.code != "missing-secret"):
         return None, _ordered(draft.problems)
     scripts = data.get("scripts", {}).get("directory", "scripts")
     site = Site(
@@ -494,10 +497,36 @@ def compile_site(
         socket=_socket(data.get("socket", {})),
         access=tuple(_access_rule(rule) for rule in data.get("access", [])),
         limits=limits,
+        otp=otp,
         log=LogSettings(**data.get("log", {})),
     )
     draft.problems += advice.of_site(source, data, draft.used)
     return config, _ordered(silence(source, draft.problems))
+
+
+def _otp(draft: Draft, data: Mapping[str, Any]) -> OtpSettings | None:
+    """`otp`; None where a key is missing: what another instance has sealed with it would look forged."""
+    before = len(draft.problems)
+    keys = tuple(_sealing_key(draft, name, reference) for name, reference in data.get("keys", {}).items())
+    pace = _pace(draft, data, "per_recipient", "otp") or OtpSettings().limits.per_recipient
+    if has_errors(draft.problems[before:]):
+        return None
+    keys = keys if draft.resolved else ()
+    return OtpSettings(keys, data.get("attempts", OtpSettings().attempts), Limits(per_recipient=pace))
+
+
+def _sealing_key(draft: Draft, name: str, reference: Mapping[str, str]) -> Secret:
+    at = ("otp", "keys", name)
+    before = len(draft.problems)
+    key = _secret(draft, at, reference)
+    if not draft.resolved or has_errors(draft.problems[before:]):
+        return key
+    try:
+        key_of(key)
+    except ValueError as error:
+        message = f"the key {name!r} is not base64 of 32 octets: {error}"
+        draft.problem((*at, *reference), "bad-value", message, "make one with: head -c 32 /dev/urandom | base64")
+    return key
 
 
 def _socket(data: Mapping[str, Any]) -> SocketSettings:

@@ -35,6 +35,7 @@ from smsgwd.units import Deadline, Pace
 log = logging.getLogger("smsgwd.limits")
 
 SITE = ""  # in the place of a name: smsgwd.yaml
+CHALLENGES = ".otp"  # likewise: its `otp`; no gateway has such a name
 RATE, IN_FLIGHT, PER_RECIPIENT, BUDGET = "rate", "in_flight", "per_recipient", "budget"
 COUNTRIES, NUMBER_TYPES = "countries", "number_types"
 MOST_NUMBERS = 200_000  # that are counted at once under one name; each takes some 400 octets
@@ -57,12 +58,15 @@ class BarredError(MessageError):
         super().__init__(Reason.INVALID_DESTINATION, detail)
 
 
-def bounds_of(registry: Registry, gateway: Gateway, path: Iterable[str] = ()) -> Bounds:
-    """Whose limits a message meets that comes to a gateway by these failovers."""
+def bounds_of(registry: Registry, gateway: Gateway, path: Iterable[str] = (), *, challenge: bool = False) -> Bounds:
+    """Whose limits a message meets that comes to a gateway by these failovers, also as the code of a challenge."""
     names = sorted(name for name in path if name in registry.entries)  # one order for all, whatever leads to what
     served = [registry.entries[name].gateway for name in names]
     met = [(gateway.name, gateway.limits), *((one.name, one.limits) for one in served if one is not None)]
-    return [(name, limits) for name, limits in (*met, (SITE, registry.config.limits)) if limits is not UNLIMITED]
+    met.append((SITE, registry.config.limits))
+    if challenge:
+        met.append((CHALLENGES, registry.config.otp.limits))
+    return [(name, limits) for name, limits in met if limits is not UNLIMITED]
 
 
 def check_destination(recipient: Recipient, bounds: Bounds) -> None:
@@ -83,7 +87,7 @@ def check_destination(recipient: Recipient, bounds: Bounds) -> None:
 
 
 def _whose(name: str) -> str:
-    return f"`{name}`" if name else "smsgwd.yaml"
+    return {SITE: "smsgwd.yaml", CHALLENGES: "`otp` of smsgwd.yaml"}.get(name, f"`{name}`")
 
 
 # --- counting -------------------------------------------------------------------------------------------------------
@@ -419,6 +423,8 @@ def _limits_of(registry: Registry, name: str) -> Limits | None:
     """None for a name that is not served."""
     if name == SITE:
         return registry.config.limits
+    if name == CHALLENGES:
+        return registry.config.otp.limits
     entry = registry.entries.get(name)
     return None if entry is None or entry.gateway is None else entry.gateway.limits
 
@@ -478,7 +484,7 @@ class Claim:
     def refused(self, gateway: Gateway, name: str, limit: str) -> None:
         """Take note that a limit of this name has refused the message for a gateway."""
         self.refused_by = name
-        self._limiter.refused[name or gateway.name, limit] += 1
+        self._limiter.refused[gateway.name if name in {SITE, CHALLENGES} else name, limit] += 1
 
     async def _entered(self, lines: Sequence[_Line], load: _Load) -> bool:
         """Stand in one line after the other, the gateway's own first, and stay at its head meanwhile.

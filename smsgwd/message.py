@@ -20,6 +20,7 @@ class SendRequest:
     reference: str | None = None
     deadline_s: float | None = None  # seconds; the shorter of it and the gateway's wins
     caller: int | None = None  # the user id of whoever asked, for the log
+    otp: str | None = field(default=None, repr=False)  # of a challenge: the code that a text or template is made with
 
 
 @dataclass(frozen=True, slots=True)

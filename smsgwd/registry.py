@@ -329,6 +329,15 @@ class AccessRule:
 
 
 @dataclass(frozen=True, slots=True)
+class OtpSettings:
+    """`otp` of smsgwd.yaml. Each key is base64 of 32 octets; the first one seals, each opens."""
+
+    keys: tuple[Secret, ...] = ()
+    attempts: int = 3  # wrong codes that one challenge takes
+    limits: Limits = Limits(per_recipient=Pace(5, 600.0, "5/10m"))  # on challenges, beside all other limits
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """`log` of smsgwd.yaml."""
 
@@ -350,6 +359,7 @@ class SiteConfig:
     socket: SocketSettings = SocketSettings()
     access: tuple[AccessRule, ...] = ()
     limits: Limits = UNLIMITED  # of all gateways together
+    otp: OtpSettings = OtpSettings()
     log: LogSettings = LogSettings()
 
 

@@ -1,5 +1,7 @@
 """Secrets: where they come from, and a wrapper that cannot be printed."""
 
+import base64
+import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +47,18 @@ class Secret:
 
 
 MASKED = Secret(MASK)
+KEY_OCTETS = 32
+
+
+def key_of(secret: Secret) -> bytes:
+    """The key of 32 octets that a secret holds in base64. Raises ValueError where it does not."""
+    try:
+        key = base64.b64decode(secret.reveal().strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64") from None
+    if len(key) != KEY_OCTETS:
+        raise ValueError(f"{len(key)} octets, not {KEY_OCTETS}")
+    return key
 
 
 class SecretUnavailableError(Exception):

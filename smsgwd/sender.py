@@ -14,17 +14,19 @@ from typing import Any
 
 from smsgwd import msisdn, segments
 from smsgwd.errors import MessageError, RequestError, SubmitError
-from smsgwd.limits import SITE, BarredError, Bounds, Claim, Limiter, bounds_of, check_destination
+from smsgwd.limits import CHALLENGES, SITE, BarredError, Bounds, Claim, Limiter, bounds_of, check_destination
 from smsgwd.message import Message, SendRequest, control_fault, sender_fault, text_fault
 from smsgwd.outcome import Attempt, Kind, Outcome, Reason
 from smsgwd.privacy import codes_in, hide_secrets, mask_number, quotable, repeats, scrub
 from smsgwd.providers._base import Prepared
 from smsgwd.registry import Failover, Gateway, Registry, Served, TextTemplate, Variable
-from smsgwd.secret import MASK
+from smsgwd.secret import MASK, Secret
 from smsgwd.units import Deadline
 
 log = logging.getLogger("smsgwd.send")
 
+SAMPLE_CODE = "123456"  # of a one-time password, where a message is shown and not sent
+_CODE_MARK = "{{ otp }}"
 _BACKSTOP_S = 1.0  # a provider keeps the deadline itself; this long after it, it is cut off
 _RETRIED = {Reason.UNREACHABLE, Reason.THROTTLED, Reason.TIMEOUT}
 _LOGGED = ("gateway", "via", "outcome", "reason", "segments", "attempts", "elapsed", "detail")
@@ -42,6 +44,7 @@ class Ready:
     message: Message
     prepared: Prepared
     count: segments.Count
+    hidden: tuple[Secret, ...] = ()  # a one-time password: as little to be seen as a secret
 
 
 def _fit(gateway: Gateway, request: SendRequest, bounds: Bounds = ()) -> Ready:
@@ -56,21 +59,47 @@ def _fit(gateway: Gateway, request: SendRequest, bounds: Bounds = ()) -> Ready:
         vars={name: request.vars.get(name, "") for name in gateway.variables},
     )
     prepared = gateway.provider.render(message)
-    return Ready(gateway, message, prepared, _count(gateway, prepared))
+    return Ready(gateway, message, prepared, _count(gateway, prepared), _hidden(request))
+
+
+def _hidden(request: SendRequest) -> tuple[Secret, ...]:
+    return () if request.otp is None else (Secret(request.otp),)
 
 
 def _with_text(served: Served, request: SendRequest) -> SendRequest:
-    """The request with its template rendered. Raises MessageError, RequestError."""
-    text = request.text or ""
+    """The request with its template rendered, and its code in its place. Raises MessageError, RequestError."""
     if request.template is not None:
-        template = served.templates.get(request.template)
-        if template is None:
-            raise _no_template(served, request.template)
-        text = _render_template(template, request)
+        text = _render_template(_template(served, request.template), request)
+    else:
+        text = (request.text or "") if request.otp is None else _with_code(request.text, request.otp)
     fault = text_fault(text)
     if fault is not None:
         raise MessageError(Reason.CONTENT, f"the text {fault}")
     return replace(request, text=text, template=None)
+
+
+def _template(served: Served, name: str) -> TextTemplate:
+    template = served.templates.get(name)
+    if template is None:
+        raise _no_template(served, name)
+    return template
+
+
+def _with_code(text: str | None, code: str) -> str:
+    """The text with the code where `{{ otp }}` stands, and nothing else filled in; without a text the code alone."""
+    if text is None:
+        return code
+    if _CODE_MARK not in text:
+        raise MessageError(Reason.CONTENT, f"the text has no {_CODE_MARK}: nobody would learn the code")
+    return text.replace(_CODE_MARK, code)
+
+
+def sampled(registry: Registry, request: SendRequest) -> SendRequest:
+    """The request, to be shown: the template of a challenge gets a code that is none. Raises RequestError."""
+    if request.template is None or request.otp is not None:
+        return request
+    template = registry.renderable(request.gateway).templates.get(request.template)
+    return replace(request, otp=SAMPLE_CODE) if template is not None and template.one_time else request
 
 
 def _no_template(served: Served, name: str) -> RequestError:
@@ -82,8 +111,10 @@ def _no_template(served: Served, name: str) -> RequestError:
 
 
 def _render_template(template: TextTemplate, request: SendRequest) -> str:
-    if template.one_time:
+    if template.one_time and request.otp is None:
         raise MessageError(Reason.CONTENT, "this template is for one-time passwords: ask for a challenge")
+    if request.otp is not None and not template.one_time:
+        raise MessageError(Reason.CONTENT, f"the template has no {_CODE_MARK}: nobody would learn the code")
     for name in request.vars:
         if name not in template.variables:
             declared = ", ".join(map(repr, template.variables)) or "none"  # the name given may be the code itself
@@ -92,7 +123,7 @@ def _render_template(template: TextTemplate, request: SendRequest) -> str:
         if name not in request.vars:
             raise MessageError(Reason.CONTENT, f"the template's variable {name!r} is missing")
         _check_variable(name, variable, request.vars[name])
-    return template.template.render(request.vars)
+    return template.template.render({**request.vars, "otp": request.otp or ""})
 
 
 def _check_variable(name: str, variable: Variable, value: str) -> None:
@@ -133,7 +164,7 @@ def render(registry: Registry, request: SendRequest) -> dict[str, Any]:
     Of a failover, what its first member would send. Raises MessageError, RequestError.
     """
     served = registry.renderable(request.gateway)
-    request = _with_text(served, request)
+    request = _with_text(served, sampled(registry, request))
     gateway, path = _first(registry, served, request.to)
     bounds = bounds_of(registry, gateway, path)
     gateway = gateway.as_shown()
@@ -229,6 +260,7 @@ async def _reach(run: _Run, served: Served, deadline: Deadline, path: tuple[str,
         run.claim.settle(served.name, outcome)
         if not path:
             run.claim.settle(SITE, outcome)
+            run.claim.settle(CHALLENGES, outcome)
     return outcome
 
 
@@ -257,7 +289,7 @@ def _note(gateway: Gateway, outcome: Outcome, *, asked: bool) -> None:
 
 async def _through(run: _Run, gateway: Gateway, deadline: Deadline, path: tuple[str, ...]) -> Outcome:
     show = run.registry.config.log.shows_messages
-    bounds = bounds_of(run.registry, gateway, path)
+    bounds = bounds_of(run.registry, gateway, path, challenge=run.request.otp is not None)
     try:
         ready = _fit(gateway, run.request, bounds)
     except MessageError as error:
@@ -294,7 +326,7 @@ async def _over(run: _Run, failover: Failover, deadline: Deadline, path: tuple[s
             resting.append(member)
             continue
         outcomes.append(await _reach(run, member, deadline.share(ways), path))
-        over = deadline.to_leave.passed or run.claim.refused_by in {SITE, *path}
+        over = deadline.to_leave.passed or run.claim.refused_by in {SITE, CHALLENGES, *path}
         if over or outcomes[-1].kind not in failover.on:
             break
     if not outcomes and resting:  # all have failed often: better one more try than none
@@ -375,7 +407,7 @@ async def _attempt(ready: Ready, deadline: Deadline, *, show: bool) -> Outcome:
         async with asyncio.timeout(deadline.remaining() + _BACKSTOP_S):
             reply = await provider.submit(ready.prepared, deadline)
         if show:
-            _show_answer(ready.gateway, reply.as_dict())
+            _show_answer(ready, reply.as_dict())
         return provider.interpret(reply)
     except SubmitError as error:
         return _without_answer(error)
@@ -401,7 +433,7 @@ def _internal(kind: Kind, error: Exception) -> Outcome:
 
 def _scrubbed(outcome: Outcome, ready: Ready) -> Outcome:
     """The outcome, with whatever a provider echoed of the message or the secrets taken out."""
-    message, secrets = ready.message, ready.gateway.secrets
+    message, secrets = ready.message, (*ready.gateway.secrets, *ready.hidden)
     hidden = [message.text, ready.prepared.text, message.phone, message.to.written, message.to.e164 or ""]
     hidden += message.vars.values()
     hidden += codes_in(message.text)
@@ -415,15 +447,17 @@ def _scrubbed(outcome: Outcome, ready: Ready) -> Outcome:
 
 
 def _show_message(gateway: Gateway, request: SendRequest) -> None:
-    """The debug switch: what is submitted, from the twin of the gateway that knows no secret."""
+    """The debug switch: what is submitted, from the twin of the gateway that knows no secret, and without a code."""
     shown = gateway.as_shown()
+    request = replace(request, text=hide_secrets(request.text or "", _hidden(request)))
     submitted = shown.provider.describe(_fit(shown, request).prepared)
     log.debug("message", extra={"gateway": gateway.name, "to": request.to, "request": submitted})
 
 
-def _show_answer(gateway: Gateway, answer: dict[str, Any]) -> None:
+def _show_answer(ready: Ready, answer: dict[str, Any]) -> None:
     text = json.dumps(answer, ensure_ascii=False, default=str)
-    log.debug("answer", extra={"gateway": gateway.name, "answer": hide_secrets(text, gateway.secrets)})
+    hidden = (*ready.gateway.secrets, *ready.hidden)
+    log.debug("answer", extra={"gateway": ready.gateway.name, "answer": hide_secrets(text, hidden)})
 
 
 def _log(outcome: Outcome, request: SendRequest, served: Served) -> None:
@@ -452,7 +486,7 @@ def _logged(outcome: Outcome) -> dict[str, Any]:
 def _words(outcome: Outcome, request: SendRequest) -> dict[str, Any]:
     """What finds a message again: the provider's ids and the caller's reference, unless they repeat the message."""
     text = request.text or ""
-    texts = [text, *request.vars.values(), *codes_in(text)]
+    texts = [text, *request.vars.values(), *codes_in(text), request.otp or ""]
 
     def shown(word: str) -> str:
         return MASK if repeats(word, texts=texts, number=request.to) else word[:_MOST_LOGGED]

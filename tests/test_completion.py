@@ -63,6 +63,8 @@ def offered(words: list[str], folder: Path, environ: dict[str, str] | None = Non
         ("smsgwd check --format j", ["json"]),
         ("smsgwd check --format =", ["text", "json", "github", "sarif"]),
         ("smsgwd render --format = c", ["curl"]),
+        ("smsgwd otp ", ["challenge", "verify"]),
+        ("smsgwd otp challenge --di", ["--digits"]),
         ("smsgwd send --text c", []),
         ("smsgwd count c", []),
         ("smsgwd schema sm", ["smpp", "smsgwd", "smtp"]),

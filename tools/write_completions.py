@@ -137,7 +137,19 @@ def _verbs() -> dict[str, list[Action]]:
     parser = build()
     # argparse has no public way to look at a parser
     (verbs,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))  # noqa: SLF001 - see above
-    return {name: parser._actions for name, parser in verbs.choices.items()}  # noqa: SLF001 - as above
+    return {name: list(_actions(parser)) for name, parser in verbs.choices.items()}
+
+
+def _actions(parser: ArgumentParser) -> Iterator[Action]:
+    """The arguments of a verb; of one that has steps of its own, which step, and the options of all."""
+    told = set[str]()
+    for action in parser._actions:  # noqa: SLF001 - as in _verbs
+        yield action
+        told |= set(action.option_strings)
+        for step in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():  # noqa: SLF001 - as in _verbs
+            options = [one for one in _actions(step) if _is_option(one) and told.isdisjoint(one.option_strings)]
+            yield from options
+            told |= {name for one in options for name in one.option_strings}
 
 
 def _options() -> Iterator[tuple[str, Action]]:

@@ -16,6 +16,7 @@ from smsgwd.cli import terminal
 VERBS = {
     "serve": "run the daemon",
     "send": "send one message through the daemon",
+    "otp": "send a one-time password, and verify the one that comes back",
     "check": "find what is wrong with a configuration",
     "explain": "say what a finding means and what mends it",
     "test": "run the tests inside gateway files",

@@ -59,9 +59,16 @@ def add_socket(parser: ArgumentParser) -> None:
 
 def add_message(parser: ArgumentParser) -> None:
     """What to send: `--gateway`, `--to`, `--text` or `--template` with `--var`, `--sender`, `--reference`."""
+    add_content(parser, required=True)
+    parser.add_argument("--sender", metavar="ADDRESS", type=utf8, help="the source address, instead of the gateway's")
+    parser.add_argument("--reference", metavar="ID", type=utf8, help="your own id for the message; the outcome has it")
+
+
+def add_content(parser: ArgumentParser, *, required: bool) -> None:
+    """`--gateway`, `--to`, and `--text` or `--template` with `--var`; `required`: there has to be one of these."""
     parser.add_argument("--gateway", metavar="NAME", required=True, type=utf8, help="the gateway to send through")
     parser.add_argument("--to", metavar="NUMBER", required=True, type=utf8, help="the recipient's number")
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group(required=required)
     what.add_argument("--text", type=utf8, help="the text; `-` reads standard input, less one line break at its end")
     what.add_argument("--template", metavar="NAME", type=utf8, help="a template of the gateway, instead of a text")
     parser.add_argument(
@@ -73,8 +80,6 @@ def add_message(parser: ArgumentParser) -> None:
         dest="variables",
         help="a variable of the template; may be given again for further ones",
     )
-    parser.add_argument("--sender", metavar="ADDRESS", type=utf8, help="the source address, instead of the gateway's")
-    parser.add_argument("--reference", metavar="ID", type=utf8, help="your own id for the message; the outcome has it")
 
 
 def usage_error(args: Namespace, message: str) -> NoReturn:

@@ -92,7 +92,7 @@ def run(args: Namespace) -> int:
         terminal.complain("interrupted: the daemon goes on with the send, if it has it")
         raise
     except RequestRefused as refusal:
-        return _tell_refusal(refusal, as_json=args.json)
+        return tell_refusal(refusal, as_json=args.json)
     return _tell(outcome, as_json=args.json)
 
 
@@ -130,7 +130,8 @@ def failed_words(outcome: Outcome) -> str:
     return ": ".join([words, "; ".join(part for part in parts if part)])
 
 
-def _tell_refusal(refusal: RequestRefused, *, as_json: bool) -> int:
+def tell_refusal(refusal: RequestRefused, *, as_json: bool) -> int:
+    """Tell what the daemon refused to take; returns the exit code."""
     if as_json:
         terminal.say_what_was_done(terminal.as_json(refusal.problem, indent=None))
     else:

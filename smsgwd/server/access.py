@@ -17,6 +17,7 @@ from smsgwd.registry import AccessRule
 log = logging.getLogger("smsgwd.access")
 
 SEND, STATUS, RELOAD = "send", "status", "reload"
+OTP_CHALLENGE, OTP_VERIFY = "otp_challenge", "otp_verify"
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred of unix(7): pid, uid, gid
 _SO_PEERGROUPS = 59  # asm-generic/socket.h; Python 3.11 has no name for it

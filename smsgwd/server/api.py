@@ -18,11 +18,13 @@ from smsgwd.idempotency import check_key
 from smsgwd.limits import SITE
 from smsgwd.message import SendRequest
 from smsgwd.metrics import CONTENT_TYPE, Configuration, Metrics
+from smsgwd.otp import Challenges
 from smsgwd.outcome import Kind, Outcome
 from smsgwd.privacy import quotable
 from smsgwd.registry import Entry, digest_of
-from smsgwd.server.access import RELOAD, SEND, STATUS, Access, Peer
+from smsgwd.server.access import OTP_CHALLENGE, OTP_VERIFY, RELOAD, SEND, STATUS, Access, Peer
 from smsgwd.server.body import check_kind, parse_object, read_body
+from smsgwd.server.challenges import read_challenge, read_try
 from smsgwd.server.connection import Connection
 from smsgwd.server.messages import read_message
 from smsgwd.server.problems import JSON, answer, outcome_answer, outcome_document, plain, problem
@@ -82,6 +84,7 @@ class Api:
         self._metrics = metrics
         self._refusals = Refusals(metrics)
         self._reload = reload
+        self._challenges = Challenges(lambda: configuration.registry.config.otp)
         self._document = DOCUMENT.read_bytes()
         self._started = time.monotonic()
 
@@ -167,6 +170,30 @@ class Api:
                 return answer(sender.render(self._configuration.registry, message))
             except MessageError as error:
                 return outcome_answer(self._refused(message, error))
+
+    async def post_challenge(self, call: Call) -> web.Response:
+        """Send a one-time password; the answer names the transaction that it is for."""
+        if _idempotency_key(call.request) is not None:
+            raise RequestError("malformed-request", "an Idempotency-Key is for messages: each challenge is a new one")
+        body = await self._json(call.request)
+        with self._telling(call.peer, OTP_CHALLENGE, body.get("gateway")):
+            wanted = read_challenge(body)
+            self.access.require(call.peer, OTP_CHALLENGE, wanted.message.gateway)
+            wanted = replace(wanted, message=replace(wanted.message, caller=call.peer.uid))
+            transaction_id, outcome = await self._challenges.issue(wanted, self._sends.send)
+        if transaction_id is None:
+            return outcome_answer(outcome)
+        return answer(
+            {"transaction_id": transaction_id, "expires_in": wanted.ttl_s, "outcome": outcome_document(outcome)}
+        )
+
+    async def post_verification(self, call: Call) -> web.Response:
+        """Whether a one-time password is the one that was sent."""
+        self.access.require(call.peer, OTP_VERIFY)
+        tried = read_try(await self._json(call.request))
+        verdict = self._challenges.verify(tried.transaction_id, tried.otp, tried.context)
+        log.info("verification", extra={**verdict.as_dict(), "uid": call.peer.uid})
+        return answer(verdict.as_dict())
 
     async def get_gateways(self, call: Call) -> web.Response:
         """All gateways that the caller may see."""
@@ -273,6 +300,8 @@ class Api:
 ROUTES = (
     Route("POST", "/v1/messages", Api.post_message),
     Route("POST", "/v1/render", Api.post_render),
+    Route("POST", "/v1/challenges", Api.post_challenge),
+    Route("POST", "/v1/challenges/verify", Api.post_verification),
     Route("GET", "/v1/gateways", Api.get_gateways),
     Route("GET", "/v1/gateways/{name}", Api.get_gateway),
     Route("GET", "/v1/status", Api.get_status),

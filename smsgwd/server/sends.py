@@ -32,13 +32,17 @@ class Sends:
         self._running: set[asyncio.Task[Outcome]] = set()
         self._last: dict[str, dict[str, Any]] = {}
 
+    async def send(self, request: SendRequest) -> Outcome:
+        """The outcome of this send, which goes on when whoever waits here goes. Raises RequestError."""
+        return await asyncio.shield(self._start(request))
+
     async def once(self, request: SendRequest, caller: int, key: str | None, digest: str) -> tuple[Outcome, bool]:
         """The outcome of this send, or (True) of the one that this caller made before under the same key.
 
         The send goes on when whoever waits here goes. Raises RequestError, as the send itself and `Idempotency.once`.
         """
         if key is None:
-            return await asyncio.shield(self._start(request)), False
+            return await self.send(request), False
         begun: list[asyncio.Task[Outcome]] = []
 
         def start() -> "asyncio.Task[Outcome]":
