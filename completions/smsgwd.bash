@@ -41,11 +41,12 @@ _smsgwd() {
         serve/--state|serve/--config|send/--config|otp/--config|check/--config|test/--config|compile/--config|fmt/--config|render/--config|graph/--config|status/--config|reload/--config|import/--output|demo/--config) _smsgwd_paths -d; return ;;
         serve/--socket|send/--socket|otp/--socket|test/--junit|compile/--output|status/--socket|reload/--socket|import/--token-file|import/--ca-file) _smsgwd_paths -f; return ;;
         send/--gateway|otp/--gateway|render/--gateway) _smsgwd_gateways; return ;;
-        send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|otp/--to|otp/--text|otp/--template|otp/--var|otp/--digits|otp/--ttl|otp/--context|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|status/--timeout|reload/--expect|reload/--timeout|init/--provider) return ;;
+        send/--to|send/--text|send/--template|send/--var|send/--sender|send/--reference|send/--deadline|send/--idempotency-key|otp/--to|otp/--text|otp/--template|otp/--var|otp/--digits|otp/--ttl|otp/--context|render/--to|render/--text|render/--template|render/--var|render/--sender|render/--reference|status/--timeout|reload/--expect|reload/--timeout) return ;;
         check/--format) _smsgwd_words "text json github sarif"; return ;;
         diff/--format) _smsgwd_words "text json markdown"; return ;;
         render/--format) _smsgwd_words "text curl json"; return ;;
         graph/--format) _smsgwd_words "mermaid dot"; return ;;
+        init/--provider) _smsgwd_words "console failover http modem script sipgate smpp smtp clickatell gtx messagebird sipgate-rest smseagle twilio vonage"; return ;;
     esac
     case $verb/$current in
         /-*) _smsgwd_words "--help --version"; return ;;
@@ -57,6 +58,7 @@ _smsgwd() {
         check/-*) _smsgwd_words "--help --format --strict --secrets --config"; return ;;
         check/*) _smsgwd_paths -f; return ;;
         explain/-*) _smsgwd_words "--help"; return ;;
+        explain/*) _smsgwd_words "bad-name name-clash not-a-file dangling-link no-such-file no-such-folder no-gateways unreadable too-large not-utf8 being-written not-kept internal yaml-syntax control-character multiple-documents empty-file not-a-mapping non-text-key duplicate-key yaml-anchor yaml-alias yaml-merge-key yaml-tag yaml-directive too-deep sops-encrypted yaml-surprise unknown-key unknown-provider missing-key conflicting-keys wrong-type bad-value no-value not-supported no-effect bad-duration bad-regex bad-sender unknown-region refuses-all rewrite-breaks-number literal-secret credentials-in-url missing-secret short-secret unused-secret secret-in-query secret-in-arguments clear-password plain-http unverified-tls template-syntax template-not-allowed unknown-name unknown-filter secret-in-expression single-brace reserved-name ucs2-character may-exceed-segments unrenderable-template bad-url template-in-host bad-auth bad-header bad-xml bad-pointer bad-proxy bad-tls-file body-with-get no-success-rule missing-package not-used not-constant too-long bad-address bad-file reserved-header duplicate-header unknown-smtp-server bad-script bad-pin missing-extra unknown-gateway failover-cycle unavailable-gateway bad-ignore unused-ignore"; return ;;
         test/-*) _smsgwd_words "--help --update --junit --config"; return ;;
         test/*) _smsgwd_paths -f; return ;;
         compile/-*) _smsgwd_words "--help --output --config"; return ;;

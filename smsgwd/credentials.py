@@ -74,12 +74,12 @@ def _singular(word: str) -> str:
 
 def is_literal(text: str) -> bool:
     """Whether a text has no part that comes from elsewhere: it is not empty, and reads no name."""
-    return bool(text) and not _names(text)
+    return bool(text) and not names_read(text)
 
 
-def _names(text: str) -> set[str]:
+def names_read(text: str) -> set[str]:
     """The names that a template reads, whether they exist or not."""
-    return {name for start, end in _expressions(text) for name in _names_in(text[start:end])}
+    return {name for start, end in expressions(text) for name in _names_in(text[start:end])}
 
 
 def _names_in(expression: str) -> Iterator[str]:
@@ -89,7 +89,7 @@ def _names_in(expression: str) -> Iterator[str]:
                 yield name
 
 
-def _expressions(text: str) -> Iterator[tuple[int, int]]:
+def expressions(text: str) -> Iterator[tuple[int, int]]:
     """Where the expressions, statements and comments of a template stand. Looks at each character once or twice."""
     position = 0
     unclosed = set()
@@ -108,7 +108,7 @@ def _expressions(text: str) -> Iterator[tuple[int, int]]:
 def _masked(text: str) -> str:
     """The text, each character of an expression that reads a name replaced: offsets stay."""
     pieces, position = [], 0
-    for start, end in _expressions(text):
+    for start, end in expressions(text):
         reads = any(_names_in(text[start:end]))
         pieces += [text[position:start], _MASK * (end - start) if reads else text[start:end]]
         position = end
@@ -138,7 +138,7 @@ def _no_credential(node: Scalar) -> bool:
 def _by_schema(source: Source, data: Mapping[str, Any]) -> _Found:
     """Fields that carry a credential: only a secret can stand there."""
     for path, text in _secret_leaves(data):
-        if text and _names(text) <= _OF_MESSAGES:
+        if text and names_read(text) <= _OF_MESSAGES:
             yield path, _problem(source, path)
 
 

@@ -6,18 +6,19 @@ silence.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import NamedTuple
 
 from smsgwd.errors import Problem, Severity, has_errors
 from smsgwd.load import Node, Scalar, Source, walk
 
 _MARK = "smsgwd:"
-_COMMENT = re.compile(
-    r"(?:^|(?<=[ \t]))#+[ \t]*smsgwd:[ \t]*ignore\b([^\r\n]*?)[ \t]*(?=#+[ \t]*smsgwd:|[\r\n]|\Z)", re.MULTILINE
-)
+_COMMENT = re.compile(r"(?:^|(?<=[ \t]))#+[ \t]*smsgwd:[ \t]*ignore\b", re.MULTILINE)
+_MAX = 1000  # comments of one file that are looked at: nobody writes more, and a hostile file must not keep us busy
 _LINE_BREAK = re.compile(r"[\r\n]")
 _HOW = "write: # smsgwd: ignore CODE reason"
 # Warnings that are not always looked for: of secrets, which a check does not read, and of other files.
@@ -48,8 +49,9 @@ def ignores(source: Source) -> tuple[Ignore, ...]:
     if _MARK not in source.text or source.data is None:
         return ()
     texts = list(_texts(source.text, source.data))
-    found = (match for match in _COMMENT.finditer(source.text) if not _inside(match.start(), texts))
-    return tuple(_ignore(source, match, texts) for match in found)
+    found = list(islice(_comments(source, texts), _MAX))
+    last_lines = {source.place(text.begin)[0]: source.place(text.end - 1)[0] for text in texts}
+    return tuple(_ignore(source, start, words, last_lines) for start, words in found)
 
 
 def silence(source: Source, problems: Iterable[Problem]) -> list[Problem]:
@@ -82,15 +84,22 @@ def _content(text: str, node: Scalar) -> int:
     return header.end() if header else node.end
 
 
-def _inside(offset: int, texts: Iterable[_Text]) -> bool:
-    return any(text.start <= offset < text.end for text in texts)
+def _comments(source: Source, texts: list[_Text]) -> Iterator[tuple[int, str]]:
+    """The offset of each comment and the words after `ignore`; a second one on a line ends the first."""
+    starts = [one.start for one in texts]
+    for found in _COMMENT.finditer(source.text):
+        before = bisect_right(starts, found.start()) - 1
+        if before < 0 or found.start() >= texts[before].end:
+            line, _ = source.place(found.start())
+            end = source.line_starts[line] if line < len(source.line_starts) else len(source.text)
+            following = _COMMENT.search(source.text, found.end(), end)
+            yield found.start(), source.text[found.end() : following.start() if following else end]
 
 
-def _ignore(source: Source, match: re.Match[str], texts: Iterable[_Text]) -> Ignore:
-    code, _, reason = match[1].strip().partition(" ")
-    line, _ = source.place(match.start())
-    ends = [source.place(text.end - 1)[0] for text in texts if source.place(text.begin)[0] == line]
-    return Ignore(code, reason.strip(), match.start(), line, max(line, *ends) if ends else line)
+def _ignore(source: Source, start: int, words: str, last_lines: Mapping[int, int]) -> Ignore:
+    code, *reason = words.split(maxsplit=1) or [""]
+    line, _ = source.place(start)
+    return Ignore(code, "".join(reason).strip(), start, line, max(line, last_lines.get(line, line)))
 
 
 def _faults(source: Source, comment: Ignore, problems: Iterable[Problem]) -> Iterator[Problem]:

@@ -289,6 +289,18 @@ def test_templates_of_a_failover() -> None:
     assert codes(head + "  a: {text: '{{ v }}', vars: {v: {}}}\n") == []
 
 
+HOSTILE = ["{{" * 100_000, "{% raw %}" + "{{" * 40_000 + "{% endraw %}", "{{ secrets." * 30_000, "\u2019" * 100_000]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:20])
+def test_a_hostile_file_takes_no_long_time(text: str) -> None:
+    """However often a tag begins, each character is looked at a few times at most."""
+    found = problems(http(f'url: "https://192.0.2.1/?{text}"\nform: {{text: "\u2019{text}{{{{ message }}}}"}}'))
+    assert len(found) < 1000
+    assert len(problems(template(f'"\u2019{text}"'))) < 1000
+
+
 # --- YAML 1.1 ---
 
 SURPRISES = [

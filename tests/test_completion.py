@@ -68,6 +68,8 @@ def offered(words: list[str], folder: Path, environ: dict[str, str] | None = Non
         ("smsgwd send --text c", []),
         ("smsgwd count c", []),
         ("smsgwd schema sm", ["smpp", "smsgwd", "smtp"]),
+        ("smsgwd explain single", ["single-brace"]),
+        ("smsgwd init --provider tw", ["twilio"]),
         ("smsgwd check c", ["config.yaml", "config"]),
         ("smsgwd serve --config c", ["config"]),
         ("smsgwd status --socket config.", ["config.yaml"]),

@@ -104,6 +104,25 @@ def test_a_text_of_several_lines(style: str) -> None:
     assert told(BLOCK.format(style=style, comment=" # smsgwd: ignore single-brace meant so")) == []
 
 
+HOSTILE = [
+    "# smsgwd: ignore" + " " * 400_000 + "x",
+    "# smsgwd: ignore plain-htp x\n" * 20_000,
+    "# smsgwd: ignore plain-htp x " * 20_000,
+    "#" * 400_000 + " smsgwd: ignore",
+    "# " * 200_000 + "smsgwd:",
+    "\n".join(f"# smsgwd: ignore c{number} x" for number in range(20_000)),
+]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:30])
+def test_a_hostile_file_takes_no_long_time(text: str) -> None:
+    """However many comments and blanks there are, the answer comes, and has a bounded number of findings."""
+    lines = "".join(f"a{number}: b\n" for number in range(20_000))
+    assert len(told(f"provider: console\ndescription: |\n  x\n{text}\n")) <= 1000
+    assert len(told(f"provider: console\n{lines}{text}\n")) <= 2000
+
+
 def test_a_block_without_a_line() -> None:
     """A sign at the very end of the file, with nothing below it, hides no comment."""
     text = "provider: console\nsender: 0170 # smsgwd: ignore yaml-surprise a number\ndescription: |"

@@ -84,7 +84,7 @@ def visible(text: str) -> str:
 
 def cell(text: str) -> str:
     """A text inside of a table."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -8,16 +8,20 @@ import argparse
 import shlex
 import sys
 from argparse import Action, ArgumentParser
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from smsgwd.cli import VERBS, build
+from smsgwd.cli.init import known_examples
+from smsgwd.explanations import explanations
 from smsgwd.schema import names
 
 FOLDER = Path(__file__).resolve().parent.parent / "completions"
 
 # What a value is, by how the help calls it; any other is free text.
 KINDS = {"DIR": "folders", "PATH": "files", "OLD": "files", "NEW": "files", "GATEWAY": "gateways"}
+# What a value may be, by how the help calls it, where the parser itself does not say.
+WORDS: dict[object, Callable[[], Iterable[str]]] = {"PROVIDER": names, "CODE": explanations, "P": known_examples}
 BASH_ACTIONS = {
     "folders": "_smsgwd_paths -d; return",
     "files": "_smsgwd_paths -f; return",
@@ -165,8 +169,10 @@ def _kind(action: Action) -> str:
 
 
 def _choices(action: Action) -> tuple[str, ...]:
-    """The words that a value may be; of `smsgwd schema` the names of the schemas, which its parser does not load."""
-    return names() if action.metavar == "PROVIDER" else tuple(map(str, action.choices or ()))
+    """The words that a value may be. Some of them a parser does not load: --help would have to wait for them."""
+    if action.metavar in WORDS:
+        return tuple(WORDS[action.metavar]())
+    return tuple(map(str, action.choices or ()))
 
 
 def _takes_value(action: Action) -> bool:

@@ -3,13 +3,15 @@
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+from smsgwd.credentials import expressions, names_read
 from smsgwd.errors import Problem, Severity
-from smsgwd.load import Path, Source
+from smsgwd.load import Path, Source, shorten
 
 _URL = re.compile(r"(https?)://(?:[^/?#]*@)?(\[[^\]]*\]|[^/?#:]*)", re.IGNORECASE)
-_SECRET = re.compile(r"\{\{[^}]*\bsecrets\.")
+_MOST_NAMED = 5  # of what is listed in a message
 # APIs that answer 200 whatever happened, and say in the body what did.
 _SAYS_IN_THE_BODY = frozenset(
     {
@@ -71,19 +73,22 @@ def _in_the_query(source: Source, settings: _Settings) -> Iterator[Problem]:
     """Secrets in a URL, which servers and proxies write into their logs."""
     hint = "POST it, or put it into a header, if the API lets you"
     query = settings.get("query", {})
-    names = [
-        f"`{key}`"
-        for key, value in query.items()
-        if _SECRET.search(value if isinstance(value, str) else "\n".join(value))
-    ]
+    names = [f"`{shorten(key)}`" for key, value in query.items() if _reads_secret(value)]
     if names:
-        message = f"servers and proxies log URLs, and this query holds secrets: {', '.join(names)}"
+        listed = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+        message = f"servers and proxies log URLs, and this query holds secrets: {listed}"
         yield _warning(source, ("settings", "query"), "secret-in-query", message, hint, on_key=True)
     url = settings.get("url", "")
-    found = _SECRET.search(url, url.find("?")) if "?" in url else None
-    if found:
+    mark = url.find("?")
+    found = (start for start, end in expressions(url) if 0 <= mark < start and _reads_secret(url[start:end]))
+    for offset in islice(found, 1):
         message = "servers and proxies log URLs, and this query holds a secret"
-        yield _warning(source, ("settings", "url"), "secret-in-query", message, hint, offset=found.start())
+        yield _warning(source, ("settings", "url"), "secret-in-query", message, hint, offset=offset)
+
+
+def _reads_secret(value: str | list[str]) -> bool:
+    texts = [value] if isinstance(value, str) else value
+    return any("secrets" in names_read(text) for text in texts)
 
 
 def _unjudged(source: Source, settings: _Settings) -> Iterator[Problem]:

@@ -1,19 +1,18 @@
 """Texts that cost more than they have to, and templates that will be refused."""
 
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from smsgwd import schema, segments
+from smsgwd.credentials import expressions, names_read
 from smsgwd.errors import MessageError, Problem, Severity
 from smsgwd.load import Path, Source
 from smsgwd.message import Message, Recipient
 from smsgwd.providers._base import Prepared
 from smsgwd.registry import Gateway, Served, TextTemplate, Variable
 
-_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
-_MESSAGE = re.compile(r"\{\{[^}]*\b(?:message|otp)\b")
+_MESSAGE = frozenset({"message", "otp"})
 # What editors put in the place of what was typed. What Unicode decomposes by itself (an ellipsis, say) needs no entry.
 _PLAIN = {
     **dict.fromkeys("`\u2018\u2019\u201a\u201b\u2032\u00b4\u02bc", "'"),
@@ -57,13 +56,13 @@ def _texts(data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("templates", name, "text"), template["text"]
     settings = data.get("settings", {})
     for path, text in schema.template_leaves(data.get("provider", ""), settings):
-        if _MESSAGE.search(text):
+        if _MESSAGE & names_read(text):
             yield ("settings", *path), text
 
 
 def _replaceable(source: Source, path: Path, text: str) -> Iterator[Problem]:
     """A warning for each such character, when without them the text would be in the GSM alphabet."""
-    literal = _TAG.sub(lambda tag: " " * len(tag[0]), text)
+    literal = _literal(text)
     odd = {one: index for index, one in reversed(list(enumerate(literal))) if not segments.is_gsm7(one)}
     plain = {one: _plainer(literal, index) for one, index in odd.items()}
     letters = [one for one in odd if one.isalpha()]
@@ -74,6 +73,15 @@ def _replaceable(source: Source, path: Path, text: str) -> Iterator[Problem]:
         message = f"U+{ord(one):04X} ({name}) makes this text UCS-2: 70 characters to a segment, not 160"
         hint = f"write {plain[one]}" if plain[one] else "delete it: it cannot be seen"
         yield source.problem(path, "ucs2-character", message, hint, offset=index, severity=Severity.WARNING)
+
+
+def _literal(text: str) -> str:
+    """The text with blanks in the place of all that is filled in: offsets stay."""
+    pieces, position = [], 0
+    for start, end in expressions(text):
+        pieces += [text[position:start], " " * (end - start)]
+        position = end
+    return "".join([*pieces, text[position:]])
 
 
 def _plainer(text: str, index: int) -> str | None:

@@ -64,7 +64,7 @@ def run(args: Namespace) -> int:
     """Write it; the names of the files go to standard output."""
     from smsgwd.importers import files  # noqa: PLC0415 - not for `init --help`
 
-    known = _known()
+    known = known_examples()
     provider = args.provider or _asked(known)
     if provider not in known:
         options.usage_error(args, f"there is no provider {provider!r}; choose from {', '.join(known)}")
@@ -93,7 +93,7 @@ def _examples() -> Path:
     return installed if installed.is_dir() else package.parent
 
 
-def _known() -> dict[str, str]:
+def known_examples() -> dict[str, str]:
     """Providers and names of examples; to each the example."""
     from smsgwd import schema  # noqa: PLC0415 - jsonschema takes a while to import: not for `init --help`
 
@@ -113,7 +113,7 @@ def _asked(known: dict[str, str]) -> str:
 
 def _gateways(name: str) -> Iterator["File"]:
     """The example, and those that it refers to."""
-    from smsgwd import schema  # noqa: PLC0415 - as in _known
+    from smsgwd import schema  # noqa: PLC0415 - as in known_examples
     from smsgwd.importers.files import File  # noqa: PLC0415 - not for `init --help`
     from smsgwd.load import load  # noqa: PLC0415 - as above
 
@@ -129,7 +129,7 @@ def _gateways(name: str) -> Iterator["File"]:
 
 
 def _others(provider: str) -> Iterator["File"]:
-    from smsgwd import schema  # noqa: PLC0415 - as in _known
+    from smsgwd import schema  # noqa: PLC0415 - as in known_examples
     from smsgwd.importers.files import File  # noqa: PLC0415 - not for `init --help`
 
     yield File(PurePosixPath("smsgwd.yaml"), _SITE)
