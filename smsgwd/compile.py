@@ -15,7 +15,7 @@ from smsgwd.ignores import ignores, silence
 from smsgwd.load import Source
 from smsgwd.message import sender_fault
 from smsgwd.outcome import Kind
-from smsgwd.providers._base import Path_, Provider, Site
+from smsgwd.providers._base import KeyPath, Provider, Site
 from smsgwd.registry import (
     UNLIMITED,
     AccessRule,
@@ -66,7 +66,7 @@ class Draft:
 
     def problem(
         self,
-        at: Path_,
+        at: KeyPath,
         code: str,
         message: str,
         hint: str = "",
@@ -79,11 +79,11 @@ class Draft:
         found = self.source.problem(at, code, message, hint, offset=offset, on_key=on_key, severity=severity)
         self.problems.append(found)
 
-    def template(self, text: str, at: Path_, *, escape: Callable[[str], str] | None = None) -> Template:
+    def template(self, text: str, at: KeyPath, *, escape: Callable[[str], str] | None = None) -> Template:
         """The compiled template of `settings`; an empty one where it has faults."""
         return self.compiled(text, at, Scope(self.names, self.secrets, self.region), escape)
 
-    def compiled(self, text: str, at: Path_, scope: Scope, escape: Callable[[str], str] | None = None) -> Template:
+    def compiled(self, text: str, at: KeyPath, scope: Scope, escape: Callable[[str], str] | None = None) -> Template:
         """The compiled template of any part of the file."""
         try:
             template, faults = compile_template(text, scope, escape)
@@ -95,7 +95,7 @@ class Draft:
         self.used |= template.uses
         return self._possible(template, at)
 
-    def _possible(self, template: Template, at: Path_) -> Template:
+    def _possible(self, template: Template, at: KeyPath) -> Template:
         """The template, or an empty one in the place of one that is the same for each message and always fails."""
         try:
             if template.constant:
@@ -236,7 +236,7 @@ def _route(draft: Draft, index: int, route: Mapping[str, Any]) -> Route:
 
 def _references(draft: Draft, settings: Mapping[str, Any]) -> Iterator[Reference]:
     """Every gateway that the settings name, with its place."""
-    lists: list[tuple[Path_, Sequence[str]]] = [(("settings", "gateways"), settings.get("gateways", []))]
+    lists: list[tuple[KeyPath, Sequence[str]]] = [(("settings", "gateways"), settings.get("gateways", []))]
     for index, route in enumerate(settings.get("routes", [])):
         lists.append((("settings", "routes", index, "gateways"), route["gateways"]))
     comments = ignores(draft.source)
@@ -269,7 +269,7 @@ _WHERE_SECRETS_COME_FROM = {
 }
 
 
-def _secret(draft: Draft, at: Path_, reference: Mapping[str, str]) -> Secret:
+def _secret(draft: Draft, at: KeyPath, reference: Mapping[str, str]) -> Secret:
     if not draft.resolved:
         return MASKED
     ((kind, name),) = reference.items()
@@ -332,7 +332,7 @@ def _templates(draft: Draft, declared: Mapping[str, Mapping[str, Any]]) -> dict[
     return {name: _text_template(draft, ("templates", name), template) for name, template in declared.items()}
 
 
-def _text_template(draft: Draft, at: Path_, declared: Mapping[str, Any]) -> TextTemplate:
+def _text_template(draft: Draft, at: KeyPath, declared: Mapping[str, Any]) -> TextTemplate:
     variables = {name: Variable(**rules) for name, rules in declared.get("vars", {}).items()}
     if "otp" in variables:
         draft.problem(

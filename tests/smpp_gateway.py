@@ -8,7 +8,7 @@ from typing import Any
 from smsgwd.errors import SubmitError
 from smsgwd.message import Message, Recipient
 from smsgwd.outcome import Kind, Outcome
-from smsgwd.providers._http.tls import Tls
+from smsgwd.providers._net.tls import Tls
 from smsgwd.providers.smpp import address
 from smsgwd.providers.smpp.bind import Account, Timing
 from smsgwd.providers.smpp.parts import Style

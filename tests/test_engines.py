@@ -30,7 +30,6 @@ from smsgwd.outcome import Reason
 from smsgwd.providers import _http
 from smsgwd.providers._http.engine_llhttp import CONNECTIONS
 from smsgwd.providers._http.engine_requests import WORKERS
-from smsgwd.providers._http.tls import Tls
 from smsgwd.providers._http.wire import (
     MAX_BODY_OCTETS,
     Endpoint,
@@ -39,6 +38,7 @@ from smsgwd.providers._http.wire import (
     idle_limit,
     not_connected,
 )
+from smsgwd.providers._net.tls import Tls
 
 pytestmark = pytest.mark.parametrize("choice", ENGINES)
 

@@ -11,7 +11,7 @@ from fake_http import ENGINES, OK, RawServer, answers, engine
 
 from smsgwd.errors import SubmitError
 from smsgwd.outcome import Reason
-from smsgwd.providers._http.tls import Tls, TlsFileError, load_system_authorities
+from smsgwd.providers._net.tls import Tls, TlsFileError, load_system_authorities
 
 
 @pytest.fixture(scope="module")

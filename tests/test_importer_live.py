@@ -12,7 +12,7 @@ from imported import HTTP, URL
 
 from smsgwd.importers.live import fetch
 from smsgwd.importers.source import SourceError
-from smsgwd.providers._http.tls import Tls
+from smsgwd.providers._net.tls import Tls
 
 TOKEN = "eyJ0eXAiOiJKV1Qi.c4n4ry"
 LISTED = {"id": 1, "name": "x", "providermodule": HTTP, "options": {"URL": URL, "PASSWORD": "__CENSORED__"}}

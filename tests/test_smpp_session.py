@@ -15,7 +15,7 @@ from smpp_gateway import NUMBER, PASSWORD, gateway, run, send, states, until
 from smsgwd.errors import SubmitError
 from smsgwd.message import Message, Recipient
 from smsgwd.outcome import Kind, Reason
-from smsgwd.providers._http.tls import Tls
+from smsgwd.providers._net.tls import Tls
 from smsgwd.providers.smpp.bind import Timing
 from smsgwd.units import Deadline
 

@@ -88,7 +88,7 @@ def _found(args: Namespace) -> "Found":
 def _fetched(args: Namespace) -> "Found":
     from smsgwd.importers.live import fetch  # noqa: PLC0415 - requests only for a server
     from smsgwd.importers.source import found_in  # noqa: PLC0415 - as in `run`
-    from smsgwd.providers._http.tls import Tls  # noqa: PLC0415 - as in `run`
+    from smsgwd.providers._net.tls import Tls  # noqa: PLC0415 - as in `run`
 
     return found_in(fetch(args.source, _token(args.token_file), Tls(ca_file=args.ca_file)), args.source)
 

@@ -11,7 +11,7 @@ from requests.adapters import HTTPAdapter
 
 from smsgwd.importers.source import MAX_OCTETS, SourceError
 from smsgwd.providers._http.target import UrlError, split_url
-from smsgwd.providers._http.tls import Tls, TlsFileError
+from smsgwd.providers._net.tls import Tls, TlsFileError
 
 WAIT_S = 10.0  # for a connection, and for each piece of the answer
 TOTAL_TIMEOUT_S = 60.0

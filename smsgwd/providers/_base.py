@@ -24,7 +24,7 @@ from smsgwd.secret import Secret
 from smsgwd.templates import Template
 from smsgwd.units import Deadline
 
-Path_ = tuple[str | int, ...]  # keys and indices from the root of the file: ("settings", "query", "to")
+KeyPath = tuple[str | int, ...]  # keys and indices from the root of the file: ("settings", "query", "to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Bench(Protocol):
     secrets: Mapping[str, Secret]
     resolved: bool  # False in a plain `check` or `render`: every secret is `***`, files named by settings may be absent
 
-    def template(self, text: str, at: Path_, *, escape: Callable[[str], str] | None = None) -> Template:
+    def template(self, text: str, at: KeyPath, *, escape: Callable[[str], str] | None = None) -> Template:
         """The compiled template. A fault is reported at its place inside the value, and an empty template returned.
 
         `escape` is applied to what each `{{ }}` yields, not to the text around it.
@@ -131,7 +131,7 @@ class Bench(Protocol):
 
     def problem(
         self,
-        at: Path_,
+        at: KeyPath,
         code: str,
         message: str,
         hint: str = "",

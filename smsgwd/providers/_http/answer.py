@@ -13,7 +13,7 @@ from typing import Any
 
 import regex
 
-from smsgwd.providers._base import Bench, Path_
+from smsgwd.providers._base import Bench, KeyPath
 from smsgwd.providers._http.wire import MAX_BODY_OCTETS, WireResponse
 
 REGEX_LIMIT_S = 0.05  # of one search; a pattern that needs longer has no result
@@ -165,7 +165,7 @@ class Rule:
 NEVER = Rule((lambda _: False,))
 
 
-def read_rule(bench: Bench, settings: Mapping[str, Any], at: Path_, statuses: Iterable[int] = ()) -> Rule:
+def read_rule(bench: Bench, settings: Mapping[str, Any], at: KeyPath, statuses: Iterable[int] = ()) -> Rule:
     """The rule that the settings say; `statuses` where they give none."""
     allowed = frozenset(settings.get("status", statuses))
     checks: list[Check] = [lambda answer: answer.status in allowed] if allowed else []
@@ -192,7 +192,7 @@ def _matches(pattern: "regex.Pattern[str]") -> Check:
     return check
 
 
-def _in_json(bench: Bench, settings: Mapping[str, Any], at: Path_) -> Check:
+def _in_json(bench: Bench, settings: Mapping[str, Any], at: KeyPath) -> Check:
     pointer = _pointer(bench, settings["pointer"], (*at, "pointer"))
     wanted = frozenset(settings["in"])
 
@@ -209,7 +209,7 @@ def _absent(answer: Answer) -> Verdict:
     return None if answer.truncated else False
 
 
-def _pointer(bench: Bench, text: str, at: Path_) -> tuple[str, ...]:
+def _pointer(bench: Bench, text: str, at: KeyPath) -> tuple[str, ...]:
     try:
         return parse_pointer(text)
     except ValueError as error:
@@ -217,7 +217,7 @@ def _pointer(bench: Bench, text: str, at: Path_) -> tuple[str, ...]:
         return ()
 
 
-def read_regex(bench: Bench, text: str, at: Path_) -> "regex.Pattern[str]":
+def read_regex(bench: Bench, text: str, at: KeyPath) -> "regex.Pattern[str]":
     """The compiled pattern; one that matches nothing where it has a fault."""
     try:
         return regex.compile(text)
@@ -237,7 +237,7 @@ def extract_nothing(_: Answer) -> str:
     return ""
 
 
-def read_extract(bench: Bench, settings: Mapping[str, Any] | None, at: Path_) -> Extract:
+def read_extract(bench: Bench, settings: Mapping[str, Any] | None, at: KeyPath) -> Extract:
     """What `message_id` or `error` takes from an answer; an empty text where it finds nothing."""
     if not settings:
         return extract_nothing

@@ -14,10 +14,11 @@ import httptools
 
 from smsgwd.errors import SubmitError
 from smsgwd.outcome import Reason
-from smsgwd.providers._http import addresses, wire
-from smsgwd.providers._http.addresses import Address
-from smsgwd.providers._http.tls import TlsFileError
+from smsgwd.providers._http import wire
 from smsgwd.providers._http.wire import Endpoint, WireRequest, WireResponse
+from smsgwd.providers._net import addresses
+from smsgwd.providers._net.addresses import Address
+from smsgwd.providers._net.tls import TlsFileError
 from smsgwd.units import Deadline
 
 CONNECTIONS = 256  # of one gateway, kept ones included

@@ -26,9 +26,10 @@ from urllib3.util.wait import wait_for_read
 
 from smsgwd.errors import SubmitError
 from smsgwd.outcome import Reason
-from smsgwd.providers._http import addresses, wire
-from smsgwd.providers._http.tls import TlsFileError
+from smsgwd.providers._http import wire
 from smsgwd.providers._http.wire import Endpoint, WireRequest, WireResponse
+from smsgwd.providers._net import addresses
+from smsgwd.providers._net.tls import TlsFileError
 from smsgwd.units import Deadline
 
 WORKERS = 32  # threads and connections of one gateway

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote_plus
 from smsgwd import __version__
 from smsgwd.errors import MessageError
 from smsgwd.outcome import Reason
-from smsgwd.providers._base import Bench, Path_
+from smsgwd.providers._base import Bench, KeyPath
 from smsgwd.providers._http import target, xml
 from smsgwd.providers._http.settings import basic
 from smsgwd.providers._http.target import Url, percent_encode
@@ -64,7 +64,7 @@ def _fixed(value: T) -> Part[T]:
     return Part(lambda _: value, _nothing, fixed=True)
 
 
-def read_leaf(bench: Bench, text: str, at: Path_) -> Part[str]:
+def read_leaf(bench: Bench, text: str, at: KeyPath) -> Part[str]:
     """A text of the request, from one template."""
     template = bench.template(text, at)
     if template.constant:
@@ -74,7 +74,7 @@ def read_leaf(bench: Bench, text: str, at: Path_) -> Part[str]:
     return Part(template.render, _nothing)
 
 
-def _constant(bench: Bench, template: Template, at: Path_) -> str:
+def _constant(bench: Bench, template: Template, at: KeyPath) -> str:
     try:
         return template.render({})
     except MessageError as error:
@@ -96,7 +96,7 @@ def _another(text: str) -> str:
     return "".join("2" if character == "1" else "1" for character in text)
 
 
-def _made(bench: Bench, at: Path_, code: str, make: Callable[..., bytes], *parts: Part[str]) -> Part[bytes]:
+def _made(bench: Bench, at: KeyPath, code: str, make: Callable[..., bytes], *parts: Part[str]) -> Part[bytes]:
     """What `make` makes of those parts: once and for all where they are fixed, and then its refusal is a finding."""
 
     def fill(names: Names) -> bytes:
@@ -114,7 +114,7 @@ def _made(bench: Bench, at: Path_, code: str, make: Callable[..., bytes], *parts
 # --- URL and query
 
 
-def read_target(bench: Bench, text: str, url: Url, at: Path_) -> Part[str]:
+def read_target(bench: Bench, text: str, url: Url, at: KeyPath) -> Part[str]:
     """Path and query of the URL."""
     template = bench.template(text, at, escape=percent_encode if bench.resolved else _percent_encode_shown)
     if url.end:  # a URL whose head has a fault is not looked at further
@@ -136,7 +136,7 @@ def _percent_encode_shown(value: str) -> str:
     return value if value == MASK else percent_encode(value)
 
 
-def _check_target(bench: Bench, template: Template, url: Url, at: Path_) -> None:
+def _check_target(bench: Bench, template: Template, url: Url, at: KeyPath) -> None:
     rendered = _sample(template, _SAMPLES[0])
     if rendered is None:
         return
@@ -165,7 +165,7 @@ def _sample(template: Template, value: str) -> str | None:
         return None
 
 
-def read_parameters(bench: Bench, settings: Mapping[str, Any], at: Path_) -> Part[str]:
+def read_parameters(bench: Bench, settings: Mapping[str, Any], at: KeyPath) -> Part[str]:
     """`query` or `form`, as application/x-www-form-urlencoded."""
     pairs = [
         (quote_plus(key) + "=", read_leaf(bench, text, path))
@@ -178,7 +178,7 @@ def read_parameters(bench: Bench, settings: Mapping[str, Any], at: Path_) -> Par
     )
 
 
-def _each(value: str | list[str], at: Path_) -> list[tuple[str, Path_]]:
+def _each(value: str | list[str], at: KeyPath) -> list[tuple[str, KeyPath]]:
     return [(value, at)] if isinstance(value, str) else [(item, (*at, index)) for index, item in enumerate(value)]
 
 
@@ -206,7 +206,7 @@ def read_headers(
         fields["authorization"] = ("Authorization", authorization)
     taken = {"authorization"} & fields.keys()
     for name, text in settings.items():
-        at: Path_ = ("settings", "headers", name)
+        at: KeyPath = ("settings", "headers", name)
         _check_name(bench, name, at, taken)
         taken.add(name.lower())
         fields[name.lower()] = (name, _made(bench, at, "bad-header", _field_value, read_leaf(bench, text, at)))
@@ -232,7 +232,7 @@ def _our_headers(endpoint: Endpoint, body: Body | None) -> Headers:
     return (*block, ("Content-Type", body.content_type)) if body else block
 
 
-def _check_name(bench: Bench, name: str, at: Path_, taken: set[str]) -> None:
+def _check_name(bench: Bench, name: str, at: KeyPath, taken: set[str]) -> None:
     if name.lower() in _OURS:
         bench.problem(at, "bad-header", f"{name} is set by smsgwd itself", "leave it out", on_key=True)
     if name.lower() in taken:
@@ -245,7 +245,7 @@ def _field_value(text: str) -> bytes:
     return text.strip(" \t").encode()
 
 
-def read_authorization(bench: Bench, auth: Mapping[str, str], at: Path_) -> Part[bytes]:
+def read_authorization(bench: Bench, auth: Mapping[str, str], at: KeyPath) -> Part[bytes]:
     """Basic (RFC 7617) or Bearer (RFC 6750). What is made of secrets is hidden like them; of `***` it is `***`."""
     if "bearer" in auth:
         token = read_leaf(bench, auth["bearer"], (*at, "bearer"))
@@ -271,18 +271,18 @@ def read_body(bench: Bench, settings: Mapping[str, Any]) -> Body | None:
     return None
 
 
-def _form(bench: Bench, settings: Mapping[str, Any], at: Path_) -> Body:
+def _form(bench: Bench, settings: Mapping[str, Any], at: KeyPath) -> Body:
     part = _encoded(read_parameters(bench, settings, at), str.encode)
     return Body(part, b"application/x-www-form-urlencoded", lambda octets: as_object(octets.decode()))
 
 
-def _json(bench: Bench, settings: Any, at: Path_) -> Body:
+def _json(bench: Bench, settings: Any, at: KeyPath) -> Body:
     # escapes instead of UTF-8 outside of ASCII: no server can mistake the charset
     part = _encoded(_json_part(bench, settings, at), lambda value: json.dumps(value).encode())
     return Body(part, b"application/json", json.loads)
 
 
-def _json_part(bench: Bench, value: Any, at: Path_) -> Part[Any]:
+def _json_part(bench: Bench, value: Any, at: KeyPath) -> Part[Any]:
     if isinstance(value, str):
         return read_leaf(bench, value, at)
     if not isinstance(value, dict | list):
@@ -298,11 +298,11 @@ def _json_part(bench: Bench, value: Any, at: Path_) -> Part[Any]:
     return Part(fill, lambda names: [text for part in parts for text in part.read(names)])
 
 
-def _text(bench: Bench, settings: str, at: Path_) -> Body:
+def _text(bench: Bench, settings: str, at: KeyPath) -> Body:
     return Body(_encoded(read_leaf(bench, settings, at), str.encode), b"text/plain; charset=utf-8", bytes.decode)
 
 
-def _xml(bench: Bench, settings: str, at: Path_) -> Body:
+def _xml(bench: Bench, settings: str, at: KeyPath) -> Body:
     template = bench.template(settings, at, escape=xml.escape)
     reads = template.uses & _MESSAGE_NAMES
     _check_xml(bench, template, at)
@@ -313,7 +313,7 @@ def _xml(bench: Bench, settings: str, at: Path_) -> Body:
     return Body(part, b"application/xml; charset=utf-8", bytes.decode)
 
 
-def _check_xml(bench: Bench, template: Template, at: Path_) -> None:
+def _check_xml(bench: Bench, template: Template, at: KeyPath) -> None:
     """Well-formed with and without values; and values change texts and attributes alone."""
     rendered = [_sample(template, value) for value in _SAMPLES]
     if not template.source:  # it had a fault, that is told already
@@ -340,4 +340,9 @@ def _encoded(part: Part[T], encode: Callable[[T], bytes]) -> Part[bytes]:
     return Part(lambda names: encode(part.fill(names)), part.read)
 
 
-_BODIES: Mapping[str, Callable[[Bench, Any, Path_], Body]] = {"form": _form, "json": _json, "xml": _xml, "text": _text}
+_BODIES: Mapping[str, Callable[[Bench, Any, KeyPath], Body]] = {
+    "form": _form,
+    "json": _json,
+    "xml": _xml,
+    "text": _text,
+}

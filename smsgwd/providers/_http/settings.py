@@ -7,19 +7,19 @@ from urllib.parse import unquote
 
 from smsgwd.errors import MessageError
 from smsgwd.outcome import Reason
-from smsgwd.providers._base import Bench, Path_
+from smsgwd.providers._base import Bench, KeyPath
 from smsgwd.providers._http.target import Url, UrlError, percent_encode, split_url
-from smsgwd.providers._http.tls import Tls, TlsFileError
 from smsgwd.providers._http.wire import Endpoint, ProxySettings
+from smsgwd.providers._net.tls import Tls, TlsFileError
 from smsgwd.secret import MASK
 from smsgwd.units import parse_duration
 
 CONNECT_TIMEOUT = "3s"
 TOTAL_TIMEOUT = "10s"
-_SETTINGS: Path_ = ("settings",)
+_SETTINGS: KeyPath = ("settings",)
 
 
-def read_url(bench: Bench, text: str, at: Path_) -> Url:
+def read_url(bench: Bench, text: str, at: KeyPath) -> Url:
     """The literal head of a URL; a stand-in where it has a fault."""
     try:
         url = split_url(text.removesuffix("\n"))  # a template, too, drops the line break of a block scalar
@@ -45,7 +45,7 @@ def read_endpoint(bench: Bench, url: Url, settings: Mapping[str, Any]) -> Endpoi
     )
 
 
-def read_tls(bench: Bench, settings: Mapping[str, Any], at: Path_) -> Tls:
+def read_tls(bench: Bench, settings: Mapping[str, Any], at: KeyPath) -> Tls:
     """TLS settings; their files are looked at when the secrets are, too."""
     files = {key: bench.path(settings[key]) for key in ("ca_file", "client_cert", "client_key") if key in settings}
     tls = Tls(verify=settings.get("verify", True), **files)
@@ -76,7 +76,7 @@ def _proxies(bench: Bench, settings: Mapping[str, str]) -> dict[str, ProxySettin
     return {scheme: _proxy(bench, text, (*_SETTINGS, "proxy", scheme)) for scheme, text in settings.items()}
 
 
-def _proxy(bench: Bench, text: str, at: Path_) -> ProxySettings | None:
+def _proxy(bench: Bench, text: str, at: KeyPath) -> ProxySettings | None:
     """The proxy of a URL: literal, with secrets as its user and password, or a secret as a whole."""
     template = bench.template(text, at, escape=percent_encode if "://" in text else None)
     if not template.constant:
@@ -108,5 +108,5 @@ def _proxy_settings(bench: Bench, url: Url) -> ProxySettings:
     return ProxySettings(url.host, url.port, authorization)
 
 
-def _report(bench: Bench, error: UrlError, at: Path_) -> None:
+def _report(bench: Bench, error: UrlError, at: KeyPath) -> None:
     bench.problem(at, error.code, str(error), error.hint, offset=error.offset)

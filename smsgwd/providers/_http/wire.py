@@ -14,7 +14,7 @@ from typing import Protocol
 
 from smsgwd.errors import SubmitError
 from smsgwd.outcome import Reason
-from smsgwd.providers._http.tls import Tls
+from smsgwd.providers._net.tls import Tls
 from smsgwd.units import Deadline
 
 MAX_BODY_OCTETS = 64 * 1024  # of an answer; what lies beyond is cut

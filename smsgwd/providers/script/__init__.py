@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from smsgwd.errors import MessageError, Severity, SubmitError
 from smsgwd.message import Message
 from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.providers._base import Bench, Path_, Prepared, Provider
+from smsgwd.providers._base import Bench, KeyPath, Prepared, Provider
 from smsgwd.providers.script.process import GRACE_S, Output, end_of, start
 from smsgwd.providers.script.program import Program
 from smsgwd.templates import Template
@@ -223,7 +223,7 @@ def build(settings: Mapping[str, Any], bench: Bench) -> ScriptProvider:
 
 
 def _program(template: Template, bench: Bench) -> Program:
-    at: Path_ = ("settings", "command", 0)
+    at: KeyPath = ("settings", "command", 0)
     folder = bench.site.scripts_directory or bench.site.directory / "scripts"
     program = Program.named(template.source, folder)
     if template.uses:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from smsgwd.errors import SubmitError
 from smsgwd.outcome import Reason
-from smsgwd.providers._http.tls import Tls
+from smsgwd.providers._net.tls import Tls
 from smsgwd.providers.smpp import pdu, status
 from smsgwd.providers.smpp.pdu import Command, Frame
 from smsgwd.providers.smpp.session import NoAnswerError, Session, SilenceError, words

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from smsgwd import segments
-from smsgwd.providers._base import Bench, Path_
+from smsgwd.providers._base import Bench, KeyPath
 from smsgwd.providers._http.settings import read_tls
-from smsgwd.providers._http.tls import Tls
+from smsgwd.providers._net.tls import Tls
 from smsgwd.providers.smpp import address
 from smsgwd.providers.smpp.bind import Account, Timing
 from smsgwd.providers.smpp.parts import Style
@@ -58,7 +58,7 @@ def _fixed(key: str, settings: Mapping[str, Any], bench: Bench) -> str:
     return text
 
 
-def _judge(key: str, text: str, at: Path_, bench: Bench) -> None:
+def _judge(key: str, text: str, at: KeyPath, bench: Bench) -> None:
     """SMPP 3.1 and 4.1.1: texts are ASCII, and of limited length. The value is not repeated: it may be a secret."""
     if not text.isascii() or not (text.isprintable() or not text):
         bench.problem(

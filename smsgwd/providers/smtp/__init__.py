@@ -8,7 +8,7 @@ from typing import Any
 from smsgwd.errors import MessageError
 from smsgwd.message import Message
 from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.providers._base import Bench, Path_, Provider
+from smsgwd.providers._base import Bench, KeyPath, Provider
 from smsgwd.providers.smtp.mail import Mail, check_header_text, check_text, identity, read_address
 from smsgwd.providers.smtp.pool import SERVICE_CLOSING, Pool
 from smsgwd.providers.smtp.server import Server, server_of
@@ -147,13 +147,13 @@ def build(settings: Mapping[str, Any], bench: Bench) -> SmtpProvider:
 
 
 def _recipients(setting: str | Sequence[str], bench: Bench) -> tuple[Template, ...]:
-    at: Path_ = ("settings", "mail_to")
+    at: KeyPath = ("settings", "mail_to")
     if isinstance(setting, str):
         return (_recipient(setting, at, bench),)
     return tuple(_recipient(text, (*at, index), bench) for index, text in enumerate(setting))
 
 
-def _recipient(text: str, at: Path_, bench: Bench) -> Template:
+def _recipient(text: str, at: KeyPath, bench: Bench) -> Template:
     template = bench.template(text, at)
     if template.constant and read_address(template.render({})) is None:
         bench.problem(at, "bad-address", "this is no mail address", "one address; for several write a list")

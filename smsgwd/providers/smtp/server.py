@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from smsgwd.errors import Severity
-from smsgwd.providers._base import Bench, Path_
-from smsgwd.providers._http.tls import load_system_authorities
+from smsgwd.providers._base import Bench, KeyPath
+from smsgwd.providers._net.tls import load_system_authorities
 from smsgwd.providers.smtp.mail import read_address
 from smsgwd.secret import MASKED, Secret
 from smsgwd.templates import Scope, compile_template
 from smsgwd.units import parse_duration
 
-AT: Path_ = ("settings", "server")
+AT: KeyPath = ("settings", "server")
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 _STAND_IN = {"host": "localhost", "from": "nobody@localhost"}
 

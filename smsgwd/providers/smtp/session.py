@@ -19,7 +19,7 @@ from typing import Any
 
 from smsgwd.errors import SubmitError
 from smsgwd.outcome import Reason
-from smsgwd.providers._http import addresses
+from smsgwd.providers._net import addresses
 from smsgwd.providers.smtp.handover import Handover
 from smsgwd.providers.smtp.mail import Mail
 from smsgwd.providers.smtp.server import Server

@@ -1,0 +1,1 @@
+"""What every provider over TCP needs: the addresses of a host, and TLS as the files configure it."""
