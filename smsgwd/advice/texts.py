@@ -116,9 +116,9 @@ def refused(source: Source, data: Mapping[str, Any], served: Served) -> Iterator
 
 
 def _hint(most: int | None) -> str:
-    return "look at the text, and at the charset of its variables" + (
-        "" if most is None else f", and at max_segments: {most}"
-    )
+    if most is None:
+        return "look at the text, and at the charset of its variables"
+    return f"look at the text, at the charset of its variables, and at max_segments, which is {most}"
 
 
 def _too_long(source: Source, served: Served, at: Path, template: TextTemplate, most: int) -> Iterator[Problem]:
@@ -128,10 +128,12 @@ def _too_long(source: Source, served: Served, at: Path, template: TextTemplate, 
         return
     unbounded = [f"`{name}`" for name, variable in template.variables.items() if variable.max_length is None]
     if unbounded:
-        message = f"{', '.join(unbounded)} may be of any length, and the message has {most} segments at most"
+        message = f"{', '.join(unbounded)} may be of any length, but max_segments is {most}"
         hint = "give a max_length, or cut the value: {{ NAME | truncate(40) }}"
     else:
-        message = f"with the longest variables it is {count.segments} segments ({count.encoding}), of {most} at most"
+        message = (
+            f"with the longest variables it is {count.segments} segments ({count.encoding}), but max_segments is {most}"
+        )
         hint = "shorten max_length, narrow the charset, or raise max_segments"
     yield source.problem(at, "may-exceed-segments", message, hint, severity=Severity.WARNING)
 
