@@ -12,7 +12,10 @@ from smsgwd.cli.drawing import Drawing, Look, as_dot, as_mermaid
 
 FILES = {
     "gateways.d/a.yaml": "provider: console\n",
-    "gateways.d/b.yaml": "provider: console\nenabled: false\n",
+    "gateways.d/b.yaml": (
+        "provider: console\nenabled: false\n"
+        "limits: {countries: {allow: [DE, AT]}, number_types: {deny: [premium_rate]}}\n"
+    ),
     "gateways.d/c.yaml": "provider: consol\n",
     "gateways.d/d.yaml": (
         'provider: http\nsettings: {url: "https://sms.example.com:8443/x", form: {to: "{{ phone }}"}}\n'
@@ -23,7 +26,7 @@ FILES = {
     ),
     "smsgwd.yaml": (
         "access:\n  - {users: [alert, 1001], groups: [ops], allow: [send], gateways: ['o*', 'a']}\n"
-        "  - {groups: [admins], allow: [status]}\n"
+        "  - {groups: [admins], allow: [status]}\n  - {users: [login], allow: [otp_challenge], gateways: [a]}\n"
     ),
 }
 
@@ -43,11 +46,17 @@ def test_what_graphviz_draws(capsys: pytest.CaptureFixture[str], config: Path) -
     assert (done.code, done.err) == (0, "smsgwd: there are errors: see smsgwd check\n")
     (drawn,) = asked("dot.mjs", [done.out])
     caller, over = r"users alert, 1001\ngroup ops", r"over\nfailover"
-    boxes = [r"a\nconsole", r"b\nconsole\ndisabled", r"c\nhas errors", r"d\nhttp: sms.example.com:8443"]
-    assert drawn["boxes"] == [caller, *boxes, over, r"gone\ndoes not exist"]
+    boxes = [
+        r"a\nconsole",
+        r"b\nconsole\nonly AT, DE\nnot premium_rate\ndisabled",
+        r"c\nhas errors",
+        r"d\nhttp: sms.example.com:8443",
+    ]
+    assert drawn["boxes"] == [caller, "user login", *boxes, over, r"gone\ndoes not exist"]
     assert drawn["arrows"] == [
         [caller, boxes[0], ""],
         [caller, over, ""],
+        ["user login", boxes[0], "challenges"],
         [over, boxes[0], r"+49: 1\n+4 AT, CH: 1"],
         [over, boxes[1], "+49: 2"],
         [over, boxes[3], "else: 1"],
@@ -59,10 +68,11 @@ def test_mermaid(capsys: pytest.CaptureFixture[str], config: Path) -> None:
     """The same, in the words of Mermaid."""
     done = run(capsys, "graph", "--config", str(config))
     assert asked("mermaid.mjs", [done.out]) == ["flowchart-v2"]
-    assert '    n0(["users alert, 1001<br/>group ops"])\n    n1["a<br/>console"]\n' in done.out
-    assert '    n2["b<br/>console<br/>disabled"]:::disabled\n    n3["c<br/>has errors"]:::broken\n' in done.out
-    assert '    n5{{"over<br/>failover"}}\n' in done.out
-    assert '    n5 --> |"+49: 1<br/>+4 AT, CH: 1"| n1\n' in done.out
+    assert '    n0(["users alert, 1001<br/>group ops"])\n' in done.out
+    assert '    n3["b<br/>console<br/>only AT, DE<br/>not premium_rate<br/>disabled"]:::disabled\n' in done.out
+    assert '    n4["c<br/>has errors"]:::broken\n' in done.out
+    assert '    n6{{"over<br/>failover"}}\n' in done.out
+    assert '    n6 --> |"+49: 1<br/>+4 AT, CH: 1"| n2\n' in done.out
 
 
 def test_the_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # what compiles files takes 0.3 s to import: not for --help
 
 _DESCRIPTION = """\
 Draw who may send through which gateway, what a failover chooses for which numbers and in which order, and where each
-gateway leads. What is disabled is dashed, what has errors dotted.
+gateway leads. What is disabled is dashed, what has errors dotted. Countries and types of numbers that `limits` of a
+gateway allows or denies stand in its box.
 """
 _EPILOG = """\
 examples:
@@ -79,12 +80,12 @@ def _draw_callers(drawing: "Drawing", registry: "Registry") -> None:
         for name in registry.entries:
             drawing.arrow("/everyone", name)
     for number, rule in enumerate(registry.config.access):
-        if "send" in rule.allow:
+        if rule.allow & {"send", "otp_challenge"}:
             caller = f"/rule {number}"  # no gateway is called so
             drawing.box(caller, Look.CALLER, *_callers(rule))
             for name in registry.entries:
                 if any(fnmatchcase(name, pattern) for pattern in rule.gateways):
-                    drawing.arrow(caller, name)
+                    drawing.arrow(caller, name, "" if "send" in rule.allow else "challenges")
 
 
 def _callers(rule: "AccessRule") -> Iterator[str]:
@@ -111,6 +112,9 @@ def _words(entry: "Entry", source: "Source") -> Iterator[str]:
         return
     place = _place(source)
     yield f"{entry.gateway.provider_name}: {place}" if place else entry.gateway.provider_name
+    for choice in (entry.gateway.limits.countries, entry.gateway.limits.number_types):
+        if choice is not None:
+            yield f"{'not' if choice.denied else 'only'} {', '.join(sorted(choice.names))}"
     if not entry.gateway.enabled:
         yield "disabled"
 
