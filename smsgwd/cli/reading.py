@@ -1,18 +1,19 @@
 """Reads a configuration as the daemon would, for the verbs that do without a daemon."""
 
 import traceback
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from smsgwd.cli.cores import on_all_cores
 from smsgwd.cli.terminal import Failure
 from smsgwd.compile import compile_gateway, compile_site
 from smsgwd.errors import Problem
 from smsgwd.files import GATEWAYS, ConfigFile, Look, look, read_paths
 from smsgwd.load import Source, load
 from smsgwd.providers._base import Site
-from smsgwd.registry import Entry, Failover, Registry, Served, SiteConfig, State
+from smsgwd.registry import Entry, Failover, Registry, Served, SiteConfig, State, reference_problems
 
 _NOT_IN_SITE = "unknown-smtp-server"
 
@@ -46,6 +47,13 @@ class Reading:
         entry = self.entries[file.file] = Entry(file.name, state, gateway, problems)
         return entry
 
+    def checked(self, file: ConfigFile) -> "_Checked":
+        """What there is to find in a gateway file by itself."""
+        alone = replace(self, sources={}, entries={}, problems=[])
+        failover = isinstance(alone.read_gateway(file).gateway, Failover)
+        source = replace(alone.sources[file.file], data=None) if alone.problems else None
+        return _Checked(file.file, tuple(alone.problems), source, failover=failover)
+
     def registry(self, asked: Sequence[Entry], others: Iterable[ConfigFile]) -> Registry:
         """These gateways, and the others where one of these refers to them; what is wrong with that is found, too."""
         entries = {entry.name: entry for entry in asked}
@@ -66,6 +74,39 @@ class Reading:
         return tuple(sorted(set(self.problems), key=lambda problem: problem.sort_key))
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What is kept of a gateway file: the findings, its text where there are some, and whether it names others."""
+
+    file: str
+    problems: tuple[Problem, ...]
+    source: Source | None
+    failover: bool
+
+
+class _Members(Mapping[str, Entry]):
+    """Gateways by name, each compiled when a failover leads to it."""
+
+    def __init__(self, reading: Reading, files: Mapping[str, ConfigFile]) -> None:
+        self._reading = replace(reading, sources={}, entries={}, problems=[])  # nobody asked what is wrong with these
+        self._files = files
+
+    def __getitem__(self, name: str) -> Entry:
+        file = self._files[name]
+        return self._reading.entries.get(file.file) or self._reading.read_gateway(file)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def problems(self, file: ConfigFile) -> Iterator[Problem]:
+        """What is wrong with the gateways that the failover of this file names."""
+        failover = self._reading.read_gateway(file).gateway
+        return reference_problems(failover, self) if isinstance(failover, Failover) else iter(())
+
+
 def _compiled(name: str, source: Source, site: Site, *, resolve: bool) -> tuple[Served | None, tuple[Problem, ...]]:
     try:
         return compile_gateway(name, source, site, resolve=resolve)
@@ -77,10 +118,21 @@ def _compiled(name: str, source: Source, site: Site, *, resolve: bool) -> tuple[
 
 
 def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Reading, int]:
-    """Compile what these paths name, or the configuration directory; also tells how many files were looked at."""
-    reading, seen, _ = compiled(paths, config, resolve=resolve)
-    reading.problems += seen.empty
-    return reading, len({file.file for file in (*seen.sites, *seen.gateways)} | {fault.file for fault in seen.problems})
+    """Compile what these paths name, or the configuration directory; also tells how many files were looked at.
+
+    Of a gateway file nothing is kept but what was found in it: memory does not grow with the compiled gateways.
+    """
+    reading, seen, beside = _begun(paths, config, resolve=resolve)
+    files = {file.file: file for file in seen.gateways}
+    members = _Members(reading, {file.name: file for file in (*beside.gateways, *seen.gateways)})
+    for found in on_all_cores(reading.checked, seen.gateways):
+        reading.problems += found.problems
+        if found.source is not None:
+            reading.sources[found.file] = found.source
+        if found.failover:
+            reading.problems += members.problems(files[found.file])
+    reading.problems += (*seen.problems, *seen.empty)
+    return reading, len(files.keys() | {file.file for file in seen.sites} | {fault.file for fault in seen.problems})
 
 
 def compiled(paths: Sequence[Path], config: Path, *, resolve: bool = False) -> tuple[Reading, Look, Registry]:
@@ -88,6 +140,14 @@ def compiled(paths: Sequence[Path], config: Path, *, resolve: bool = False) -> t
 
     Among the gateways are those beside them, where a failover may refer to them.
     """
+    reading, seen, beside = _begun(paths, config, resolve=resolve)
+    registry = reading.registry([reading.read_gateway(file) for file in seen.gateways], beside.gateways)
+    reading.problems += seen.problems
+    return reading, seen, registry
+
+
+def _begun(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Reading, Look, Look]:
+    """A reading for which smsgwd.yaml was compiled, the files to read, and those beside them."""
     beside = look(config)
     seen = read_paths(paths) if paths else beside
     reading = Reading(config, resolve)
@@ -95,9 +155,7 @@ def compiled(paths: Sequence[Path], config: Path, *, resolve: bool = False) -> t
         reading.config = _site_beside(beside, resolve=resolve)
     for file in seen.sites:
         reading.read_site(file)
-    registry = reading.registry([reading.read_gateway(file) for file in seen.gateways], beside.gateways)
-    reading.problems += seen.problems
-    return reading, seen, registry
+    return reading, seen, beside
 
 
 def _site_beside(beside: Look, *, resolve: bool) -> SiteConfig | None:
