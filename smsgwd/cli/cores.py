@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-_PAYS = 100  # things for a core: a process costs as much as some ten gateway files
+_PAYS = 40  # things for a core: a process costs as much as some ten gateway files
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 _FORK = get_context("fork")  # the things are there without being copied; of the results each core sends its own
