@@ -2,7 +2,9 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -200,11 +202,16 @@ def test_color_of_a_terminal(tmp_path: Path) -> None:
 
 def on_terminal(*arguments: str, **environ: str) -> str:
     """What the command writes to a terminal."""
+    return on_terminal_of(python("-m", "smsgwd", *arguments), environ)
+
+
+def on_terminal_of(command_line: Sequence[str], environ: Mapping[str, str]) -> str:
+    """What a command line writes to a terminal."""
     written = bytearray()
     controller, terminal = pty.openpty()
     with subprocess.Popen(
-        python("-m", "smsgwd", *arguments),
-        stdin=subprocess.DEVNULL,
+        command_line,
+        stdin=terminal,
         stdout=terminal,
         stderr=terminal,
         cwd=CHECKOUT,
@@ -217,6 +224,17 @@ def on_terminal(*arguments: str, **environ: str) -> str:
         command.wait(TIMEOUT_S)
     os.close(controller)
     return written.decode()
+
+
+def test_small_terminals(tmp_path: Path) -> None:
+    """On a terminal of 40 columns no excerpt is wrapped: a wrapped one would have its caret below something else."""
+    write(tmp_path, {"gateways.d/a.yaml": f"provider: console\nretry: {{{' ' * 90}atempts: 3{' ' * 90}}}\n"})
+    command = [*python("-m", "smsgwd", "check", "--config", str(tmp_path))]
+    shell = f"stty columns 40 && exec {shlex.join(command)}"
+    lines = re.sub(r"\x1b\[[\d;]*m", "", on_terminal_of(["sh", "-c", shell], {})).splitlines()
+    excerpt, caret = (line for line in lines if re.match(r" {4}[2 ] [| ]", line))
+    assert max(len(excerpt), len(caret)) < 40
+    assert excerpt[caret.index("^") :].startswith("atempts: 3")
 
 
 def test_the_examples() -> None:

@@ -75,7 +75,9 @@ def _tell(reading: "Reading", kind: str) -> None:
     if kind == "github":
         text = github.as_github(reading.found)
     else:
-        text = findings.as_text(reading.found, reading.sources, color=terminal.has_color(sys.stdout))
+        text = findings.as_text(
+            reading.found, reading.sources, color=terminal.has_color(sys.stdout), columns=terminal.columns(sys.stdout)
+        )
     print(text, end="")
 
 

@@ -56,7 +56,9 @@ def _read(directory: Path) -> "tuple[Configuration, bool]":
     from smsgwd.errors import has_errors  # noqa: PLC0415 - as above
 
     reading, configuration = directory_side(directory)
-    text = findings.as_text(reading.found, reading.sources, color=terminal.has_color(sys.stderr))
+    text = findings.as_text(
+        reading.found, reading.sources, color=terminal.has_color(sys.stderr), columns=terminal.columns(sys.stderr)
+    )
     if text:
         terminal.note(text.removesuffix("\n"))
     return configuration, not has_errors(reading.found)

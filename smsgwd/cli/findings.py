@@ -8,21 +8,26 @@ from smsgwd.credentials import shown
 from smsgwd.errors import Problem, Severity
 from smsgwd.load import Source
 
-EXCERPT_WIDTH = 100  # in columns of a terminal; a longer line is cut around the caret
+EXCERPT_WIDTH = 100  # in columns, where no terminal says otherwise; a longer line is cut around the caret
+_NARROWEST = 20
+_GUTTER = len("    1 | ")
 _TAB = "    "
 _SECRET = "***"  # noqa: S105 - what stands for one
 _CODES = {Severity.ERROR: "1;31", Severity.WARNING: "1;33"}  # ECMA-48: bold red, bold yellow
 
 
-def as_text(problems: Iterable[Problem], sources: Mapping[str, Source], *, color: bool) -> str:
+def as_text(
+    problems: Iterable[Problem], sources: Mapping[str, Source], *, color: bool, columns: int | None = None
+) -> str:
     """Each finding with its line and a caret: `file:7:22: error[code]: message`. Ends in a line break unless empty.
 
     `sources` are the files by the name that the findings give them. Nothing of a file can steer the terminal, and a
-    literal secret shows in no excerpt.
+    literal secret shows in no excerpt. `columns`: how wide the terminal is, if it is one; excerpts are no wider.
     """
     problems = tuple(problems)
+    room = EXCERPT_WIDTH if columns is None else min(EXCERPT_WIDTH, max(_NARROWEST, columns - _GUTTER - 1))
     hidden = _hidden(problems)
-    return "".join(_finding(problem, sources.get(problem.file), hidden, color=color) for problem in problems)
+    return "".join(_finding(problem, sources.get(problem.file), hidden, room, color=color) for problem in problems)
 
 
 def as_json(problems: Sequence[Problem], files: int) -> str:
@@ -47,13 +52,15 @@ def _hidden(problems: Iterable[Problem]) -> dict[tuple[str, int], int]:
     return columns
 
 
-def _finding(problem: Problem, source: Source | None, hidden: Mapping[tuple[str, int], int], *, color: bool) -> str:
+def _finding(
+    problem: Problem, source: Source | None, hidden: Mapping[tuple[str, int], int], width: int, *, color: bool
+) -> str:
     place = f"{problem.file}:{problem.line}:{problem.column}"
     kind = f"{problem.severity}[{problem.code}]"
     painted = _CODES[problem.severity] if color else ""
     lines = [f"{_paint(printable(place), '1' if color else '')}: {_paint(kind, painted)}: {printable(problem.message)}"]
     if source and problem.line <= len(source.line_starts) and source.line(problem.line).strip():
-        lines += _excerpt(problem, source, hidden.get((problem.file, problem.line)), painted)
+        lines += _excerpt(problem, source, hidden.get((problem.file, problem.line)), width, painted)
     if problem.hint:
         lines.append(f"  hint: {printable(problem.hint)}")
     return "\n".join(lines) + "\n"
@@ -63,25 +70,25 @@ def _paint(text: str, codes: str) -> str:
     return f"\x1b[{codes}m{text}\x1b[0m" if codes else text
 
 
-def _excerpt(problem: Problem, source: Source, secret_from: int | None, painted: str) -> list[str]:
+def _excerpt(problem: Problem, source: Source, secret_from: int | None, width: int, painted: str) -> list[str]:
     """The line and a caret below it."""
     text, column = source.line(problem.line), problem.column
     if secret_from is not None:
         text = text[: secret_from - 1] + _SECRET
     text = shown(text)
     column = min(column, len(text) + 1)
-    before, after = _window(printable(text[: column - 1]), printable(text[column - 1 :]))
+    before, after = _window(printable(text[: column - 1]), printable(text[column - 1 :]), width)
     gutter = f"{problem.line:>5} | "
     caret = " " * (len(gutter) - 2) + "| " + " " * _width(before)
     return [f"{gutter}{before}{after}".rstrip(), caret + _paint("^", painted)]
 
 
-def _window(before: str, after: str) -> tuple[str, str]:
+def _window(before: str, after: str, width: int) -> tuple[str, str]:
     """As much of a long line as fits, around the place."""
-    room = max(EXCERPT_WIDTH - _width(before), EXCERPT_WIDTH // 2)
+    room = max(width - _width(before), width // 2)
     if _width(after) > room:
         after = _fitting(after, room - 1) + "…"
-    room = EXCERPT_WIDTH - min(_width(after), EXCERPT_WIDTH // 2)
+    room = width - min(_width(after), width // 2)
     if _width(before) > room:
         before = "…" + _fitting(before[::-1], room - 1)[::-1]
     return before, after

@@ -79,7 +79,9 @@ def _format(file: "ConfigFile", *, site: bool, check: bool) -> bool | None:
 def _tell(problems: "tuple[Problem, ...]", sources: "dict[str, Source]") -> None:
     from smsgwd.cli import findings  # noqa: PLC0415 - as above
 
-    text = findings.as_text(problems, sources, color=terminal.has_color(sys.stderr))
+    text = findings.as_text(
+        problems, sources, color=terminal.has_color(sys.stderr), columns=terminal.columns(sys.stderr)
+    )
     if text:
         terminal.note(text.removesuffix("\n"))
 

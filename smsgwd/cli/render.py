@@ -59,7 +59,9 @@ def _rendered(args: Namespace, request: SendRequest) -> dict[str, Any]:
 
     registry, reading = registry_of(options.config_of(args), args.gateway)
     if reading.problems:
-        text = findings.as_text(reading.found, reading.sources, color=terminal.has_color(sys.stderr))
+        text = findings.as_text(
+            reading.found, reading.sources, color=terminal.has_color(sys.stderr), columns=terminal.columns(sys.stderr)
+        )
         terminal.note(text.removesuffix("\n"))
     entry = registry.entries.get(args.gateway)
     if entry is None or entry.gateway is None:

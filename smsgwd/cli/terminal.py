@@ -97,6 +97,14 @@ def has_color(stream: TextIO | None) -> bool:
     return stream.isatty()
 
 
+def columns(stream: TextIO | None) -> int | None:
+    """How wide the terminal there is; None where there is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream is not None else None
+    except (OSError, ValueError):  # a pipe, a file, or what a test put there
+        return None
+
+
 def paint(text: str, color: str, stream: TextIO | None = None) -> str:
     """The text in a colour (red, green, yellow, bold), where the stream (standard output by default) shows colour."""
     if not has_color(sys.stdout if stream is None else stream):

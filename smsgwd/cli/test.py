@@ -156,13 +156,14 @@ def _updated(registry: "Registry", tested: _Tested) -> _Tested:
 def _tell(reading: "Reading", tested: "Sequence[_Tested]", others: "Sequence[Problem]") -> None:
     from smsgwd.cli import findings  # noqa: PLC0415 - as above
 
-    color = terminal.has_color(sys.stdout)
+    color, columns = terminal.has_color(sys.stdout), terminal.columns(sys.stdout)
     errors = [*others, *(problem for one in tested for problem in one.errors)]
-    print(findings.as_text(errors, reading.sources, color=color), end="")  # printable already, but for its own colours
+    # printable already, but for its own colours
+    print(findings.as_text(errors, reading.sources, color=color, columns=columns), end="")
     for one in tested:
         for result in one.results:
             sources = {one.file: one.source}
-            print(findings.as_text(result.problems, sources, color=color), end="")
+            print(findings.as_text(result.problems, sources, color=color, columns=columns), end="")
             for line in _failure(one, result, terminal.paint("failed", "red")):
                 print(line)
     terminal.note(_summary(tested))
