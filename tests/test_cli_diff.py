@@ -131,6 +131,14 @@ def test_effects(
     assert (done.code, document["changed"]) == (int(bool(effects)), bool(effects))
 
 
+def test_long_values_that_differ_late(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of values that are too long to be shown the part is shown that differs, beginning and end where it is there."""
+    old, new = ({"x": HTTP.replace("Your code is", "y" * 200 + word)} for word in ("to", "tu"))
+    told = compared(capsys, tmp_path, old, new).out
+    was, now = (f"`…{'y' * 39}{word} {{{{ code }}}}.`" for word in ("to", "tu"))
+    assert f"  the template `login` reads {now} (before: {was})\n" in told
+
+
 GATEWAYS = [
     ({}, {"x": HTTP}, "is new: provider `http` at `https://sms.example.com/`"),
     ({}, {"x": "provider: console\nenabled: false\n"}, "is new: provider `console`, but disabled"),

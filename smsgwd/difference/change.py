@@ -71,10 +71,19 @@ def leaves(path: Path, old: Any, new: Any, is_whole: _IsWhole = _never) -> Itera
 
 def code(value: Any) -> str:
     """A value as a code span (CommonMark 0.31, 6.1), without what could steer a terminal, and not too long."""
+    return _span(_text(value))
+
+
+def _text(value: Any) -> str:
     text = value if isinstance(value, str) and value.strip() == value and value else _json(value)
-    text = "".join(map(_printable, text))
-    if len(text) > _LONGEST:
-        text = text[: _LONGEST - 1] + "…"
+    return "".join(map(_printable, text))
+
+
+def _span(text: str, place: int = 0) -> str:
+    """The text as a code span; of a long one the part with this place in it."""
+    begin = 0 if len(text) <= _LONGEST or place < _LONGEST - 1 else place - _LONGEST // 2
+    end = len(text) if len(text) <= _LONGEST else begin + _LONGEST - 1
+    text = "…" * (begin > 0) + text[begin:end] + "…" * (end < len(text))
     fence = "`" * (1 + max((len(found) for found in _FENCES.findall(text)), default=0))
     room = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{room}{text}{room}{fence}"
@@ -94,7 +103,17 @@ def listed(words: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(first)} {last} {end}" if first else end
 
 
+def _alike(one: str, other: str) -> int:
+    """With how many characters both texts begin."""
+    shorter = min(len(one), len(other))
+    return next((index for index in range(shorter) if one[index] != other[index]), shorter)
+
+
 def instead(new: Any, old: Any) -> str:
-    """`new` (before: `old`)."""
-    shown = [("nothing" if value is ABSENT else code(value)) for value in (new, old)]
+    """`new` (before: `old`); of long ones what differs is to be seen."""
+    if new is ABSENT or old is ABSENT:
+        shown = ["nothing" if value is ABSENT else code(value) for value in (new, old)]
+    else:
+        texts = [_text(value) for value in (new, old)]
+        shown = [_span(text, _alike(*texts)) for text in texts]
     return f"{shown[0]} (before: {shown[1]})"
