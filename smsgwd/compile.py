@@ -12,6 +12,7 @@ from typing import Any
 from smsgwd import advice, credentials, msisdn, providers, schema
 from smsgwd.errors import MessageError, Problem, Severity, has_errors
 from smsgwd.ignores import ignores, silence
+from smsgwd.load import Mapping as MappingNode
 from smsgwd.load import Source
 from smsgwd.message import sender_fault
 from smsgwd.outcome import Kind
@@ -260,7 +261,12 @@ def _twin(draft: Draft) -> Callable[[], Gateway]:
 
 
 def _secrets(draft: Draft, references: Mapping[str, Mapping[str, str]]) -> dict[str, Secret]:
-    return {name: _secret(draft, ("secrets", name), reference) for name, reference in references.items()}
+    """The secrets by name; one whose reference is wrong is told already, and is no unknown name as well."""
+    declared = draft.source.node(("secrets",))
+    names = declared.entries if isinstance(declared, MappingNode) else {}
+    return {
+        name: _secret(draft, ("secrets", name), references[name]) if name in references else MASKED for name in names
+    }
 
 
 _WHERE_SECRETS_COME_FROM = {

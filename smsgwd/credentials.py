@@ -6,6 +6,7 @@ elements and attributes of XML named so, and `user:pass@` and parameters of URLs
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote_plus
@@ -124,7 +125,8 @@ def _in_secrets(source: Source, root: MappingNode) -> _Found:
     """The secret itself where it should be said where it comes from."""
     entry = root.entries.get("secrets")
     for path, node in walk(entry.value, ("secrets",)) if entry else ():
-        instead_of_reference = len(path) == 2 or path[-1] not in _REFERENCE_KINDS
+        kind = get_close_matches(str(path[-1]), _REFERENCE_KINDS, 1)  # `evn` is told as what it is
+        instead_of_reference = len(path) == 2 or not kind
         if isinstance(node, Scalar) and len(path) > 1 and instead_of_reference and not _no_credential(node):
             hint = f"say where it comes from: {path[1]}: {{env: NAME}}, {{file: PATH}} or {{credential: NAME}}"
             message = f"the secret `{shorten(str(path[1]))}` stands here itself"

@@ -433,7 +433,7 @@ def _unavailable(entry: Entry) -> RequestError:
     first = next(iter(entry.problems), None)
     reason = f": {first}" if first else ""
     members = {"state": str(entry.state), "problems": [problem.as_dict() for problem in entry.problems]}
-    return RequestError("gateway-unavailable", f"the gateway's file does not compile{reason}", members)
+    return RequestError("gateway-unavailable", f"the gateway cannot be used{reason}", members)
 
 
 def with_references(entries: Mapping[str, Entry]) -> dict[str, Entry]:
