@@ -80,7 +80,7 @@ def _play(config: Path, socket: str) -> int:
     _step("check", str(config / "gateways.d" / "console.yaml"))
     _step("render", "--config", str(config), *message)
     code = _step("send", "--socket", socket, *message, "--json")
-    terminal.say(f"\nThe same from any program that speaks HTTP:\n{_curl(socket)}")
+    terminal.say(f"\nAny program that speaks HTTP could have sent it:\n{_curl(socket)}")
     _step("status", "--socket", socket)
     return code
 
@@ -99,7 +99,7 @@ def _step(*words: str) -> int:
 def _curl(socket: str) -> str:
     body = shlex.quote(json.dumps(_REQUEST))
     return (
-        f"$ curl --unix-socket {shlex.quote(socket)} http://smsgwd/v1/messages \\\n"
+        f"  curl --unix-socket {shlex.quote(socket)} http://smsgwd/v1/messages \\\n"
         f"       -H 'Content-Type: application/json' -d {body}"
     )
 
