@@ -226,6 +226,18 @@ def on_terminal_of(command_line: Sequence[str], environ: Mapping[str, str]) -> s
     return written.decode()
 
 
+@pytest.mark.parametrize("kind", ["text", "json", "github", "sarif"])
+def test_more_findings_than_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str) -> None:
+    """A file with 2,000 mistakes gets the first 1,000 of them told, and a word that there may be more."""
+    mistakes = "".join(f"key{number}: 1\n" for number in range(2000))
+    write(tmp_path, {"gateways.d/a.yaml": GOOD + mistakes, "gateways.d/b.yaml": TYPO})
+    done = run(capsys, "check", "--config", ".", "--format", kind)
+    assert done.code == 1
+    assert done.err.endswith("smsgwd: gateways.d/a.yaml: there may be more than these 1000 findings\n")
+    assert "key999" in done.out
+    assert "key1000" not in done.out
+
+
 def test_small_terminals(tmp_path: Path) -> None:
     """On a terminal of 40 columns no excerpt is wrapped: a wrapped one would have its caret below something else."""
     write(tmp_path, {"gateways.d/a.yaml": f"provider: console\nretry: {{{' ' * 90}atempts: 3{' ' * 90}}}\n"})

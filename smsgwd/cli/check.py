@@ -61,6 +61,7 @@ def run(args: Namespace) -> int:
     else:
         _tell(reading, args.format)
         terminal.note(_summary(files, counts["error"], counts["warning"]))
+    _tell_of_more(reading)
     return 1 if counts["error"] or (args.strict and counts["warning"]) else 0
 
 
@@ -79,6 +80,15 @@ def _tell(reading: "Reading", kind: str) -> None:
             reading.found, reading.sources, color=terminal.has_color(sys.stdout), columns=terminal.columns(sys.stdout)
         )
     print(text, end="")
+
+
+def _tell_of_more(reading: "Reading") -> None:
+    """Name the files of which not every finding was told: one that is broken that much is not searched to its end."""
+    from smsgwd.load import MAX_PROBLEMS  # noqa: PLC0415 - as above
+
+    for file, count in Counter(problem.file for problem in reading.found).items():
+        if count >= MAX_PROBLEMS:
+            terminal.complain(f"{file}: there may be more than these {count} findings")
 
 
 def _summary(files: int, errors: int, warnings: int) -> str:
