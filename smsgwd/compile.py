@@ -482,22 +482,11 @@ def compile_site(
         return None, _ordered(draft.problems)
     draft.secrets = _secrets(draft, data.get("secrets", {}))
     draft.names = frozenset()
-    servers = data.get("smtp_servers", {})
-    for name, server in servers.items():
-        for key in {"username", "password"} & server.keys():
-            draft.template(server[key], ("smtp_servers", name, key))
+    site = _site(draft, data)
     limits = _limits(draft, data.get("limits", {}))
     otp = _otp(draft, data.get("otp", {}))
     if otp is None or has_errors(problem for problem in draft.problems if problem.code != "missing-secret"):
         return None, _ordered(draft.problems)
-    scripts = data.get("scripts", {}).get("directory", "scripts")
-    site = Site(
-        directory=directory,
-        http_engine=data.get("http", {}).get("engine", "auto"),
-        smtp_servers=servers,
-        scripts_directory=directory / scripts,
-        secrets=draft.secrets,
-    )
     config = SiteConfig(
         site=site,
         socket=_socket(data.get("socket", {})),
@@ -508,6 +497,22 @@ def compile_site(
     )
     draft.problems += advice.of_site(source, data, draft.used)
     return config, _ordered(silence(source, draft.problems))
+
+
+def _site(draft: Draft, data: Mapping[str, Any]) -> Site:
+    """What gateways use of smsgwd.yaml; the templates of mail servers are compiled to find what is wrong with them."""
+    servers = data.get("smtp_servers", {})
+    for name, server in servers.items():
+        for key in {"username", "password"} & server.keys():
+            draft.template(server[key], ("smtp_servers", name, key))
+    directory = draft.site.directory
+    return Site(
+        directory=directory,
+        http_engine=data.get("http", {}).get("engine", "auto"),
+        smtp_servers=servers,
+        scripts_directory=directory / data.get("scripts", {}).get("directory", "scripts"),
+        secrets=draft.secrets,
+    )
 
 
 def _otp(draft: Draft, data: Mapping[str, Any]) -> OtpSettings | None:
