@@ -391,3 +391,12 @@ def test_what_is_shipped_is_in_order(capsys: pytest.CaptureFixture[str]) -> None
     """The shipped examples are formatted."""
     done = run(capsys, "fmt", "--check", "--config", str(CHECKOUT))
     assert (done.code, done.out) == (0, "")
+
+
+def test_a_file_with_two_names(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A file that is reached by a link beside it, too, is put in order once; that is no change by somebody else."""
+    file, link = tmp_path / "z.yaml", tmp_path / "a.yaml"
+    file.write_text("enabled: true\nprovider: console\n")
+    link.symlink_to(file.name)
+    assert run(capsys, "fmt", str(tmp_path)).code == 0
+    assert (file.read_text(), link.is_symlink()) == ("provider: console\nenabled: true\n", True)
