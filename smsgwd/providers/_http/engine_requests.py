@@ -184,22 +184,9 @@ class _HttpsPool(_HttpPool, HTTPSConnectionPool):
 
 
 def _connect(host: str, port: int, handover: _Handover) -> socket.socket:
-    found = addresses.resolve(host, port)
-    for number, address in enumerate(found):
-        left = len(found) - number
-        fresh = address.open()
-        try:
-            handover.use(fresh)
-            fresh.settimeout(addresses.share(handover.connect_by.remaining(), left))
-            fresh.connect(address.sockaddr)
-        except OSError:
-            fresh.close()
-            if left == 1:
-                raise
-        else:
-            fresh.settimeout(max(handover.connect_by.remaining(), 0.001))  # for the tunnel and the TLS handshake
-            return fresh
-    raise OSError("no address")
+    connected = addresses.connect(addresses.resolve(host, port), handover.connect_by, handover.use)
+    connected.settimeout(max(handover.connect_by.remaining(), 0.001))  # for the tunnel and the TLS handshake
+    return connected
 
 
 class _Adapter(HTTPAdapter):

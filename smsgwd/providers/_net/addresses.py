@@ -2,8 +2,11 @@
 
 import ipaddress
 import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from smsgwd.units import Deadline
 
 SocketAddress = Any  # (host, port) or (host, port, flow, scope): the socket module's own shape
 
@@ -41,3 +44,24 @@ def is_literal(host: str) -> bool:
 def share(remaining_s: float, left: int) -> float:
     """The seconds for one address when `left` are still to be tried: a dead one must not use up the next one's."""
     return max(remaining_s / left, 0.001)
+
+
+def connect(found: Sequence[Address], connect_by: Deadline, use: Callable[[socket.socket], object]) -> socket.socket:
+    """A socket that is connected to one of the addresses, tried in order. Blocks.
+
+    `use` gets each socket before it is connected, so that someone else can shut it. Raises OSError, and what `use`
+    raises.
+    """
+    for left, address in zip(range(len(found), 0, -1), found, strict=True):
+        fresh = address.open()
+        try:
+            use(fresh)
+            fresh.settimeout(share(connect_by.remaining(), left))
+            fresh.connect(address.sockaddr)
+        except BaseException as error:
+            fresh.close()
+            if left == 1 or not isinstance(error, OSError):
+                raise
+        else:
+            return fresh
+    raise OSError("no address")

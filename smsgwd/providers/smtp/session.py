@@ -338,16 +338,4 @@ def _connected(server: Server, handover: Handover) -> socket.socket:
     """A connected socket, each address with its share of the time. Raises OSError and SubmitError."""
     until = handover.begin("", server.timeout_s)
     found = addresses.resolve(server.host, server.port)  # raises UnicodeError for `a..b`
-    for left, address in zip(range(len(found), 0, -1), found, strict=True):
-        fresh = address.open()
-        try:
-            handover.use(fresh)
-            fresh.settimeout(addresses.share(until.remaining(), left))
-            fresh.connect(address.sockaddr)
-        except BaseException as error:
-            fresh.close()
-            if left == 1 or not isinstance(error, OSError):
-                raise
-        else:
-            return fresh
-    raise OSError("no address")
+    return addresses.connect(found, until, handover.use)
