@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from smsgwd.errors import SubmitError
 from smsgwd.outcome import Reason
+from smsgwd.providers._net.addresses import is_literal
 from smsgwd.providers._net.tls import Tls
 from smsgwd.providers.smpp import pdu, status
 from smsgwd.providers.smpp.pdu import Command, Frame
@@ -215,7 +216,8 @@ class Bind:
             account.port,
             ssl=account.tls.context if account.tls else None,
             server_hostname=account.host if account.tls else None,
-            happy_eyeballs_delay=_NEXT_ADDRESS_S,
+            # An address has no others beside it; and asyncio's race of addresses loses a socket when it is cancelled.
+            happy_eyeballs_delay=None if is_literal(account.host) else _NEXT_ADDRESS_S,
         )
         try:
             _admit(await session.ask(_BINDS[account.mode], _bind_body(account), self._timing.timeout_s))
