@@ -11,6 +11,7 @@ A fault of the file never raises; it is a `Problem` of the `Source`.
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -340,8 +341,10 @@ class _Composer:
 
     def _composed(self) -> Mapping | None:
         try:
-            self._see_events()
+            self._see_events(self.text)
         except yaml.MarkedYAMLError as error:
+            if error.problem == _TOO_DEEP_FOR_LIBYAML:
+                self._too_deep(error)
             self._syntax(error)
         except yaml.YAMLError:
             self._report(0, "yaml-syntax", "this is not YAML")
@@ -349,8 +352,15 @@ class _Composer:
             return self._checked_root()
         return None
 
-    def _see_events(self) -> None:
-        for event in yaml.parse(self.text, Loader=yaml.CSafeLoader):
+    def _too_deep(self, error: yaml.MarkedYAMLError) -> None:
+        """Find our own limit in what libyaml has read ahead: it gives no events of that. Raises _StopReadingError."""
+        self._stack, self._root, self.problems = [], None, []
+        end = error.problem_mark.index if error.problem_mark else 0
+        with suppress(yaml.YAMLError):
+            self._see_events(self.text[: end - 1])
+
+    def _see_events(self, text: str) -> None:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if isinstance(event, yaml.DocumentStartEvent) and self._root:
                 hint = "one file is one gateway: write a second file"
                 self._report(_start(event), "multiple-documents", "a second YAML document begins here", hint)
@@ -525,6 +535,8 @@ def shorten(text: str) -> str:
 
 
 # --- libyaml's complaints in our words -----------------------------------------------------------------------------
+
+_TOO_DEEP_FOR_LIBYAML = "exceeded maximum nesting depth"  # since 0.2.6: 1000 levels
 
 _QUOTE_TEXT = 'a text with special signs needs quotes: "..."'
 # What stands behind these signs is not repeated: it may be a password that lacks its quotes.

@@ -43,6 +43,10 @@ class Taken:
     def __repr__(self) -> str:
         return f"<{len(self.gateways)} gateways>"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """The same for hypothesis, which otherwise prints each field of a dataclass."""
+        printer.text(repr(self))
+
     def remarks(self, about: str) -> list[str]:
         """The remarks on one definition."""
         return [remark.text for remark in self.done.remarks if remark.about == about]
