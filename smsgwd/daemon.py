@@ -23,6 +23,7 @@ from smsgwd.server.api import Api
 from smsgwd.server.connection import Doors, Limits
 from smsgwd.server.listen import Listener, ListenError, open_listener
 from smsgwd.server.sends import Sends
+from smsgwd.server.services import Services
 from smsgwd.socket_path import default_path, socket_path
 from smsgwd.systemd import InheritedSocketError, Notifier, inherited_sockets
 
@@ -99,7 +100,8 @@ class Daemon:
         limiter = Limiter()
         self._metrics = Metrics(reloader, limiter)
         self._sends = Sends(reloader, self._metrics, Idempotency(), limiter, limits.in_flight)
-        self._api = Api(reloader, self._sends, self._metrics, self.reload)
+        self._services = Services(reloader, self._sends, self._metrics, self.reload)
+        self._api = Api(self._services)
         self._doors = Doors(self._api.serve, limits)
         self._runner = web.ServerRunner(self._doors, shutdown_timeout=_LAST_ANSWERS_S)
         self._at_start = reloader.registry.config
@@ -209,7 +211,7 @@ class Daemon:
             if config.log != self._log_settings:
                 logs.set_up(config.log)
                 self._log_settings = config.log
-            self._api.access = await asyncio.to_thread(look_up, config.access)
+            self._services.access = await asyncio.to_thread(look_up, config.access)
             self._sends.follow()
             if config.socket != self._at_start.socket:
                 log.warning("`socket` of smsgwd.yaml has changed: that takes a restart")

@@ -14,7 +14,7 @@ MAX_KEY = 255  # characters
 _ENTRY_OCTETS = 2_000  # what an entry costs beside its texts, roughly
 _VISIBLE = frozenset(map(chr, range(0x21, 0x7F)))
 
-Name = tuple[int, str]  # the caller's uid and the key
+Name = tuple[str, str]  # the caller's name and the key
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Idempotency:
     def __len__(self) -> int:
         return len(self._running) + len(self._ended)
 
-    async def once(self, caller: int, key: str, digest: str, start: "Callable[[], asyncio.Future[Outcome]]") -> Outcome:
+    async def once(self, caller: str, key: str, digest: str, start: "Callable[[], asyncio.Future[Outcome]]") -> Outcome:
         """The outcome of the send under this key; `start` begins it if it is the first.
 
         Whoever waits may go: the send goes on. Raises RequestError idempotency-mismatch where the key came with

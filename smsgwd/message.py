@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from smsgwd import segments
+from smsgwd.caller import Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class SendRequest:
     sender: str | None = None
     reference: str | None = None
     deadline_s: float | None = None  # seconds; the shorter of it and the gateway's wins
-    caller: int | None = None  # the user id of whoever asked, for the log
+    caller: Caller | None = None  # whoever asked
     otp: str | None = field(default=None, repr=False)  # of a challenge: the code that a text or template is made with
 
 

@@ -494,6 +494,4 @@ def _words(outcome: Outcome, request: SendRequest) -> dict[str, Any]:
     found: dict[str, Any] = {"message_ids": [shown(one) for one in outcome.message_ids]}
     if outcome.reference:
         found["reference"] = shown(outcome.reference)
-    if request.caller is not None:
-        found["uid"] = request.caller
-    return found
+    return found if request.caller is None else {**found, **request.caller.as_log()}

@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from smsgwd.server.api import DOCUMENT
+from smsgwd.server.calls.state import DOCUMENT
 
 API: dict[str, Any] = json.loads(DOCUMENT.read_bytes())
 

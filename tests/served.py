@@ -19,6 +19,7 @@ from smsgwd.server.api import Api
 from smsgwd.server.connection import Doors, Limits
 from smsgwd.server.listen import open_listener
 from smsgwd.server.sends import Sends
+from smsgwd.server.services import Services
 
 
 @dataclass
@@ -68,8 +69,9 @@ async def serving(
     async def reload() -> Reloaded:
         return Reloaded(configuration.registry.digest)
 
-    api = Api(configuration, sends, metrics, reload)
-    api.access = look_up(configuration.registry.config.access)
+    services = Services(configuration, sends, metrics, reload)
+    services.access = look_up(configuration.registry.config.access)
+    api = Api(services)
     doors = Doors(api.serve, limits)
     runner = web.ServerRunner(doors, shutdown_timeout=0.1)
     await runner.setup()

@@ -13,23 +13,24 @@ import pytest
 from other_user import IS_ROOT, Call, become, called
 from served import serving
 
+from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
 from smsgwd.registry import AccessRule, SiteConfig
-from smsgwd.server.access import Peer, look_up, read_peer
+from smsgwd.server.access import look_up, read_caller
 
 ME = os.geteuid()
-ALICE = Peer(60_001, frozenset({60_001}))
-ADMIN = Peer(60_002, frozenset({60_002, 60_100}))
+ALICE = Caller(60_001, frozenset({60_001}))
+ADMIN = Caller(60_002, frozenset({60_002, 60_100}))
 RULES = (
     AccessRule(users=(60_001,), allow=frozenset({"send"}), gateways=("ops-*", "x")),
     AccessRule(groups=(60_100,), allow=frozenset({"send", "status", "reload"})),
     AccessRule(users=("60003",), allow=frozenset({"status"}), gateways=("ops-*",)),
 )
-OPS = Peer(60_003, frozenset({60_003}))
+OPS = Caller(60_003, frozenset({60_003}))
 
 
 @pytest.mark.parametrize(
-    ("peer", "action", "gateway", "allowed"),
+    ("caller", "action", "gateway", "allowed"),
     [
         (ALICE, "send", "ops-one", True),
         (ALICE, "send", "x", True),
@@ -42,14 +43,14 @@ OPS = Peer(60_003, frozenset({60_003}))
         (ADMIN, "smsgateway_write", None, False),
         (OPS, "status", None, True),
         (OPS, "status", "gated", False),
-        (Peer(60_009, frozenset({60_009})), "send", "ops-one", False),
-        (Peer(0, frozenset({0})), "reload", None, True),
-        (Peer(ME, frozenset()), "smsgateway_write", None, True),
+        (Caller(60_009, frozenset({60_009})), "send", "ops-one", False),
+        (Caller(0, frozenset({0})), "reload", None, True),
+        (Caller(ME, frozenset()), "smsgateway_write", None, True),
     ],
 )
-def test_a_call_is_allowed_if_a_rule_matches(peer: Peer, action: str, gateway: str | None, allowed: bool) -> None:
+def test_a_call_is_allowed_if_a_rule_matches(caller: Caller, action: str, gateway: str | None, allowed: bool) -> None:
     """Caller, action and gateway have to match one rule; root and the daemon's own user may do everything."""
-    assert look_up(RULES).allows(peer, action, gateway) is allowed
+    assert look_up(RULES).allows(caller, action, gateway) is allowed
 
 
 @pytest.mark.parametrize(("action", "allowed"), [("send", True), ("status", False), ("reload", False)])
@@ -70,8 +71,8 @@ def test_names_are_looked_up() -> None:
     )
     assert not access.allows(ALICE, "send", "gated")
     assert not access.allows(ALICE, "status")
-    assert access.allows(Peer(user.pw_uid, frozenset()), "status")
-    assert access.allows(Peer(60_001, frozenset({group.gr_gid})), "status")
+    assert access.allows(Caller(user.pw_uid, frozenset()), "status")
+    assert access.allows(Caller(60_001, frozenset({group.gr_gid})), "status")
 
 
 def test_a_refusal_says_what_was_asked_for() -> None:
@@ -88,17 +89,17 @@ def test_a_refusal_says_what_was_asked_for() -> None:
         assert (caught.value.code, caught.value.action) == ("forbidden", "send")
         assert caught.value.detail == told + words
     with pytest.raises(RequestError, match=r"it needs 'reload'$"):
-        access.require(Peer(60_009, frozenset()), "reload")
+        access.require(Caller(60_009, frozenset()), "reload")
 
 
 def test_a_socket_tells_who_connected() -> None:
     """User, primary and supplementary groups come from the kernel; a TCP socket tells nobody, which is no uid."""
     near, far = socket.socketpair(socket.AF_UNIX)
     with near, far:
-        peer = read_peer(near)
-    assert (peer.uid, peer.groups) == (ME, frozenset({os.getegid(), *os.getgroups()}))
+        caller = read_caller(near)
+    assert (caller.uid, caller.groups) == (ME, frozenset({os.getegid(), *os.getgroups()}))
     with socket.socket() as tcp, pytest.raises(OSError, match="Unix socket"):
-        read_peer(tcp)
+        read_caller(tcp)
 
 
 SEND_ALLOWED: Call = ("POST", "/v1/messages", ["ops-one"])

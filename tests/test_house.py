@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "smsgwd"
 
 FLOORS = (
-    {"errors", "explanations", "message", "outcome", "privacy", "secret", "segments", "socket_path", "units"},
+    {"caller", "errors", "explanations", "message", "outcome", "privacy", "secret", "segments", "socket_path", "units"},
     {"credentials", "dump", "files", "ignores", "layout", "load", "msisdn", "schema", "templates"},
     {"providers"},
     {"advice", "canonical", "compile", "privacyidea", "registry"},

@@ -8,7 +8,7 @@ from smsgwd.errors import RequestError
 from smsgwd.idempotency import Idempotency, check_key
 from smsgwd.outcome import Kind, Outcome, Reason
 
-UID = 1000
+UID = "uid:1000"
 ACCEPTED = Outcome(Kind.ACCEPTED, message_ids=("m1",))
 
 
@@ -83,15 +83,15 @@ def test_a_running_send_is_shared_and_survives_whoever_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("uid", "key", "sends"), [(UID, "k", 1), (UID, "other", 2), (UID + 1, "k", 2)], ids=["same", "key", "caller"]
+    ("caller", "key", "sends"), [(UID, "k", 1), (UID, "other", 2), ("uid:1001", "k", 2)], ids=["same", "key", "caller"]
 )
-def test_a_key_belongs_to_its_caller(uid: int, key: str, sends: int) -> None:
+def test_a_key_belongs_to_its_caller(caller: str, key: str, sends: int) -> None:
     """Another key or another caller is another send."""
 
     async def scenario() -> None:
         provider, memory = Provider(), Idempotency()
         await memory.once(UID, "k", "d", provider.starting(ACCEPTED))
-        await memory.once(uid, key, "d", provider.starting(ACCEPTED))
+        await memory.once(caller, key, "d", provider.starting(ACCEPTED))
         assert len(provider.started) == sends
 
     asyncio.run(scenario())

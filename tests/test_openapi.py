@@ -12,7 +12,8 @@ from socket_client import Response, call
 
 from smsgwd.errors import RequestError
 from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.server.api import DOCUMENT, ROUTES
+from smsgwd.server.api import ROUTES
+from smsgwd.server.calls.state import DOCUMENT
 from smsgwd.server.messages import KEYS, read_message
 from smsgwd.server.problems import PROBLEMS
 

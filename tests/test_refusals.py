@@ -5,6 +5,7 @@ import logging
 import pytest
 from served import Configuration
 
+from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
 from smsgwd.limits import Limiter
 from smsgwd.metrics import Metrics
@@ -41,12 +42,12 @@ def test_a_second_has_one_line_for_each_caller_and_code(caplog: pytest.LogCaptur
     clock, metrics = Clock(), Metrics(Configuration(Registry()), Limiter())
     refusals = Refusals(metrics, clock)
     for _ in range(3):
-        refusals.note(refusal("forbidden", "ops", "send"), 1001)
-    refusals.note(refusal("forbidden"), 0)
-    refusals.note(refusal("too-large"), 1001)
+        refusals.note(refusal("forbidden", "ops", "send"), Caller(1001))
+    refusals.note(refusal("forbidden"), Caller(0))
+    refusals.note(refusal("too-large"), Caller(1001))
     clock.now += QUIET_S
     for _ in range(2):
-        refusals.note(refusal("forbidden"), 1001)
+        refusals.note(refusal("forbidden"), Caller(1001))
     assert [fields(record) for record in caplog.records] == [
         {"code": "forbidden", "uid": 1001, "gateway": "ops", "action": "send"},
         {"code": "forbidden", "uid": 0},

@@ -12,7 +12,7 @@ from socket_client import call, connected, read_response, request, send
 from smsgwd.msisdn import PhoneRules
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.registry import Entry, Failover, Registry, SiteConfig
-from smsgwd.server.api import _unknown
+from smsgwd.server.services import unknown_gateway
 
 MESSAGE = {"gateway": "gated", "to": "+491701234567", "text": "hi"}
 
@@ -353,8 +353,8 @@ def test_an_unknown_gateway_is_named(tmp_path: Path, name: str, detail: str) -> 
 
 def test_only_gateways_that_the_caller_may_use_are_suggested() -> None:
     """A gateway that is not for the caller is not given away by the name of another."""
-    assert _unknown("gatd", ["gated"]).detail.endswith("did you mean `gated`?")
-    assert _unknown("gatd", []).detail == "there is no gateway `gatd`"
+    assert unknown_gateway("gatd", ["gated"]).detail.endswith("did you mean `gated`?")
+    assert unknown_gateway("gatd", []).detail == "there is no gateway `gatd`"
 
 
 def test_a_repeated_request_waits_for_the_first(tmp_path: Path) -> None:

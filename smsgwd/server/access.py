@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
 from smsgwd.privacy import quotable
 from smsgwd.registry import AccessRule
@@ -24,21 +25,13 @@ _SO_PEERGROUPS = 59  # asm-generic/socket.h; Python 3.11 has no name for it
 _MAX_OPTION_OCTETS = 1024  # the most that getsockopt of Python takes: 256 groups
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """The process at the other end, as it was when it connected."""
-
-    uid: int
-    groups: frozenset[int]  # its primary group and the supplementary ones
-
-
-def read_peer(connection: socket.socket) -> Peer:
+def read_caller(connection: socket.socket) -> Caller:
     """Who connected (SO_PEERCRED and SO_PEERGROUPS of unix(7)). Raises OSError where the kernel does not say."""
     if connection.family != socket.AF_UNIX:
         raise OSError("only a Unix socket tells who connected")
     option = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, gid = _CREDENTIALS.unpack(option)
-    return Peer(uid, frozenset({gid, *_supplementary(connection)}))
+    return Caller(uid, frozenset({gid, *_supplementary(connection)}))
 
 
 def _supplementary(connection: socket.socket) -> Iterable[int]:
@@ -57,8 +50,8 @@ class _Rule:
     allow: frozenset[str]
     gateways: tuple[str, ...]
 
-    def is_for(self, peer: Peer, action: str) -> bool:
-        return action in self.allow and (peer.uid in self.uids or not self.gids.isdisjoint(peer.groups))
+    def is_for(self, caller: Caller, action: str) -> bool:
+        return action in self.allow and (caller.uid in self.uids or not self.gids.isdisjoint(caller.groups))
 
     def covers(self, gateway: str) -> bool:
         return any(fnmatchcase(gateway, pattern) for pattern in self.gateways)
@@ -71,21 +64,19 @@ class Access:
     rules: tuple[_Rule, ...] | None = None
     own_uid: int = 0
 
-    def allows(self, peer: Peer, action: str, gateway: str | None = None) -> bool:
+    def allows(self, caller: Caller, action: str, gateway: str | None = None) -> bool:
         """Whether the caller may do this. A call that is about no single gateway matches by caller and action."""
-        if peer.uid in (0, self.own_uid):
+        if caller.uid in (0, self.own_uid):
             return True
         if self.rules is None:
             return action == SEND
-        return any(rule.is_for(peer, action) and (gateway is None or rule.covers(gateway)) for rule in self.rules)
+        return any(rule.is_for(caller, action) and (gateway is None or rule.covers(gateway)) for rule in self.rules)
 
-    def require(self, peer: Peer, action: str, gateway: str | None = None) -> None:
+    def require(self, caller: Caller, action: str, gateway: str | None = None) -> None:
         """Raises RequestError forbidden when the caller may not do this."""
-        if not self.allows(peer, action, gateway):
+        if not self.allows(caller, action, gateway):
             where = "" if gateway is None else f" on the gateway{quotable(gateway) or ' asked for'}"
-            error = RequestError(
-                "forbidden", f"the caller (uid {peer.uid}) may not do this: it needs {action!r}{where}"
-            )
+            error = RequestError("forbidden", f"the caller ({caller}) may not do this: it needs {action!r}{where}")
             error.action = action
             raise error
 

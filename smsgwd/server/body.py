@@ -10,6 +10,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from smsgwd.errors import RequestError
 from smsgwd.server.connection import Connection
+from smsgwd.server.problems import JSON
 
 MAX_BODY = 64 * 1024  # octets
 UNFRAMED = (HttpProcessingError, RequestPayloadError)  # how aiohttp tells a body with broken chunks
@@ -43,6 +44,11 @@ async def read_body(request: web.BaseRequest, content_type: str) -> bytes:
     if isinstance(request.protocol, Connection):
         request.protocol.request_is_read()
     return bytes(body)
+
+
+async def read_json(request: web.BaseRequest) -> dict[str, Any]:
+    """The JSON object in the body. Raises RequestError, as `read_body` and `parse_object`."""
+    return parse_object(await read_body(request, JSON))
 
 
 def check_kind(request: web.BaseRequest, content_type: str) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 from aiohttp import StreamReader, http_exceptions, web
 
+from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
-from smsgwd.server.access import Peer, read_peer
+from smsgwd.server.access import read_caller
 from smsgwd.server.problems import problem
 
 log = logging.getLogger("smsgwd.server")
@@ -30,15 +31,15 @@ class Limits:
     request_s: float = 10.0  # from the first octet of a request to its last
     answer_s: float = 10.0  # for the client to take the answer
     idle_s: float = 60.0  # between requests
-    connections_per_caller: int = 1024  # by uid
+    connections_per_caller: int = 1024  # by name
     spare_connections: int = 64  # further ones hear `overloaded`; what comes beyond them is closed
     in_flight: int = 4096  # sends at once
 
 
 class Connection(web.RequestHandler):
-    """The protocol of one connection. `peer` is who opened it; `crowded` says that its caller has too many."""
+    """The protocol of one connection. `caller` is who opened it; `crowded` says that its caller has too many."""
 
-    __slots__ = ("_answering", "_body", "_doors", "_said_all", "_timer", "crowded", "limits", "peer")
+    __slots__ = ("_answering", "_body", "_doors", "_said_all", "_timer", "caller", "crowded", "limits")
 
     def __init__(self, doors: "Doors", **settings: Any) -> None:
         super().__init__(doors, **settings)
@@ -48,19 +49,19 @@ class Connection(web.RequestHandler):
         self._answering = False
         self._said_all = False
         self._body: StreamReader | None = None
-        self.peer: Peer | None = None
+        self.caller: Caller | None = None
         self.crowded = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected: the kernel says who."""
         try:
-            self.peer = read_peer(transport.get_extra_info("socket"))
+            self.caller = read_caller(transport.get_extra_info("socket"))
         except OSError:
             log.warning("a connection without a caller was closed")
-        open_already = self._doors.enter(self.peer)
+        open_already = self._doors.enter(self.caller)
         self.crowded = open_already >= self.limits.connections_per_caller
         super().connection_made(transport)
-        if self.peer is None or open_already >= self.limits.connections_per_caller + self.limits.spare_connections:
+        if self.caller is None or open_already >= self.limits.connections_per_caller + self.limits.spare_connections:
             self.drop()
         else:
             self._allow(self.limits.request_s)
@@ -68,7 +69,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone; what it asked for goes on."""
         self._stop_timer()
-        self._doors.leave(self.peer)
+        self._doors.leave(self.caller)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -92,6 +93,11 @@ class Connection(web.RequestHandler):
             self.drop()
         if self._timer is None:
             self._allow(self.limits.request_s)
+
+    def refuse_crowd(self) -> None:
+        """Raises RequestError overloaded on a connection that is one too many."""
+        if self.crowded:
+            raise RequestError("overloaded", "too many connections of this user")
 
     def request_is_read(self) -> None:
         """The request is complete: how long its answer takes is not the client's fault."""
@@ -150,7 +156,7 @@ class Doors(web.Server):
     def __init__(self, serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: Limits) -> None:
         super().__init__(serve)
         self.limits = limits
-        self._open: Counter[int] = Counter()
+        self._open: Counter[str] = Counter()
 
     def __call__(self) -> Connection:
         """The protocol of a new connection."""
@@ -167,16 +173,16 @@ class Doors(web.Server):
             tcp_keepalive=False,
         )
 
-    def enter(self, peer: Peer | None) -> int:
+    def enter(self, caller: Caller | None) -> int:
         """Count a connection; returns how many its caller had before."""
-        if peer is None:
+        if caller is None:
             return 0
-        self._open[peer.uid] += 1
-        return self._open[peer.uid] - 1
+        self._open[caller.name] += 1
+        return self._open[caller.name] - 1
 
-    def leave(self, peer: Peer | None) -> None:
+    def leave(self, caller: Caller | None) -> None:
         """A connection is gone."""
-        if peer is not None:
-            self._open[peer.uid] -= 1
-            if not self._open[peer.uid]:
-                del self._open[peer.uid]
+        if caller is not None:
+            self._open[caller.name] -= 1
+            if not self._open[caller.name]:
+                del self._open[caller.name]

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 
+from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
 from smsgwd.metrics import Metrics
 
@@ -19,22 +20,22 @@ class Refusals:
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
         self._clock = clock
-        self._told: dict[tuple[str, int], float] = {}  # as many as there are codes and callers
-        self._untold: dict[tuple[str, int], int] = {}
+        self._told: dict[tuple[str, str], float] = {}  # as many as there are codes and callers
+        self._untold: dict[tuple[str, str], int] = {}
 
-    def note(self, error: RequestError, uid: int) -> None:
-        """One request of this user was refused. Its detail is not logged: it may repeat what the caller wrote."""
+    def note(self, error: RequestError, caller: Caller) -> None:
+        """One request of this caller was refused. Its detail is not logged: it may repeat what the caller wrote."""
         self._metrics.refused(error.code)
-        which, now = (error.code, uid), self._clock()
+        which, now = (error.code, caller.name), self._clock()
         if now < self._told.get(which, -math.inf) + QUIET_S:
             self._untold[which] = self._untold.get(which, 0) + 1
             return
         self._told[which] = now
         fields = {
             "code": error.code,
-            "uid": uid,
             "gateway": error.gateway,
             "action": error.action,
             "not_logged": self._untold.pop(which, 0),
         }
-        log.warning("refused", extra={key: value for key, value in fields.items() if value or key == "uid"})
+        told = {key: value for key, value in fields.items() if value}
+        log.warning("refused", extra={**told, **caller.as_log()})

@@ -36,7 +36,7 @@ class Sends:
         """The outcome of this send, which goes on when whoever waits here goes. Raises RequestError."""
         return await asyncio.shield(self._start(request))
 
-    async def once(self, request: SendRequest, caller: int, key: str | None, digest: str) -> tuple[Outcome, bool]:
+    async def once(self, request: SendRequest, caller: str, key: str | None, digest: str) -> tuple[Outcome, bool]:
         """The outcome of this send, or (True) of the one that this caller made before under the same key.
 
         The send goes on when whoever waits here goes. Raises RequestError, as the send itself and `Idempotency.once`.

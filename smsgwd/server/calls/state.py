@@ -1,0 +1,107 @@
+"""How the daemon and its gateways stand."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from aiohttp import web
+
+from smsgwd import __version__
+from smsgwd.caller import Caller
+from smsgwd.limits import SITE
+from smsgwd.metrics import CONTENT_TYPE
+from smsgwd.registry import Entry
+from smsgwd.server.access import RELOAD, STATUS
+from smsgwd.server.problems import JSON, answer, plain
+from smsgwd.server.routing import Call, Route
+from smsgwd.server.services import Services
+
+DOCUMENT = Path(__file__).parent.with_name("openapi.json")
+
+
+class State:
+    """Tells what is served, and has it looked at again."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._document = DOCUMENT.read_bytes()
+        self._started = time.monotonic()
+
+    async def get_gateways(self, call: Call) -> web.Response:
+        """All gateways that the caller may see."""
+        self._services.access.require(call.caller, STATUS)
+        return answer([self._shown(entry) for entry in self._visible(call.caller)])
+
+    async def get_gateway(self, call: Call) -> web.Response:
+        """One gateway."""
+        name = call.names["name"]
+        with self._services.telling(call.caller, STATUS, name):
+            self._services.access.require(call.caller, STATUS, name)
+            return answer(self._shown(self._services.registry.entry(name)))
+
+    async def get_status(self, call: Call) -> web.Response:
+        """How the daemon stands: counts and problems of the gateways that the caller may see."""
+        self._services.access.require(call.caller, STATUS)
+        registry, visible = self._services.registry, self._visible(call.caller)
+        shown = registry
+        if len(visible) < len(registry.entries):
+            problems = tuple(problem for entry in visible for problem in entry.problems)
+            shown = replace(registry, entries={entry.name: entry for entry in visible}, problems=problems)
+        return answer(
+            {
+                "digest": registry.digest,
+                "generation": registry.generation,
+                "version": __version__,
+                "uptime": round(time.monotonic() - self._started, 3),
+                "gateways": shown.counts(),
+                "problems": [problem.as_dict() for problem in shown.problems],
+                **self._services.sends.usage(SITE),
+            }
+        )
+
+    async def post_reload(self, call: Call) -> web.Response:
+        """Look at the configuration now; answers when the result serves."""
+        self._services.access.require(call.caller, RELOAD)
+        return answer((await self._services.reload()).as_dict())
+
+    async def get_metrics(self, call: Call) -> web.Response:
+        """Prometheus' text format."""
+        self._services.access.require(call.caller, STATUS)
+        return plain(self._services.metrics.exposition(), CONTENT_TYPE)
+
+    async def get_health(self, call: Call) -> web.Response:  # noqa: ARG002 - as all others
+        """Whether the event loop turns."""
+        return answer({"status": "ok"})
+
+    async def get_document(self, call: Call) -> web.Response:  # noqa: ARG002 - as all others
+        """The description of this API."""
+        return plain(self._document, JSON)
+
+    def _visible(self, caller: Caller) -> list[Entry]:
+        entries = self._services.registry.entries.values()
+        return [entry for entry in entries if self._services.access.allows(caller, STATUS, entry.name)]
+
+    def _shown(self, entry: Entry) -> dict[str, Any]:
+        gateway = entry.gateway
+        return {
+            "name": entry.name,
+            "provider": None if gateway is None else gateway.provider_name,
+            "state": str(entry.state),
+            "problems": [problem.as_dict() for problem in entry.problems],
+            "digest": None if gateway is None else gateway.digest,
+            "last": self._services.sends.last(entry.name),
+            **self._services.sends.usage(entry.name),
+            **({} if gateway is None else gateway.status()),
+        }
+
+    ROUTES: ClassVar[tuple[Route, ...]] = (
+        Route("GET", "/v1/gateways", get_gateways),
+        Route("GET", "/v1/gateways/{name}", get_gateway),
+        Route("GET", "/v1/status", get_status),
+        Route("POST", "/v1/reload", post_reload),
+        Route("GET", "/healthz", get_health),
+        Route("GET", "/readyz", get_health),
+        Route("GET", "/metrics", get_metrics),
+        Route("GET", "/openapi.json", get_document),
+    )
