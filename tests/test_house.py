@@ -12,7 +12,19 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "smsgwd"
 
 FLOORS = (
-    {"caller", "errors", "explanations", "message", "outcome", "privacy", "secret", "segments", "socket_path", "units"},
+    {
+        "caller",
+        "errors",
+        "explanations",
+        "message",
+        "outcome",
+        "pin",
+        "privacy",
+        "secret",
+        "segments",
+        "socket_path",
+        "units",
+    },
     {"credentials", "dump", "files", "ignores", "layout", "load", "msisdn", "schema", "templates"},
     {"providers"},
     {"advice", "canonical", "compile", "privacyidea", "registry"},

@@ -1,120 +1,42 @@
-"""From a loaded file to a gateway that can send, or to all that is wrong with it."""
+"""A gateway file, compiled."""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from smsgwd import advice, credentials, msisdn, providers, schema
-from smsgwd.errors import MessageError, Problem, Severity, has_errors
+from smsgwd.compile.draft import Draft, ordered, seconds
+from smsgwd.compile.limits import limits_of
+from smsgwd.compile.secrets import secrets_of
+from smsgwd.errors import Problem, Severity, has_errors
 from smsgwd.ignores import ignores, silence
-from smsgwd.load import Mapping as MappingNode
 from smsgwd.load import Source
 from smsgwd.message import sender_fault
 from smsgwd.outcome import Kind
 from smsgwd.providers._base import KeyPath, Provider, Site
 from smsgwd.registry import (
-    UNLIMITED,
-    AccessRule,
-    Choice,
     Failover,
     Gateway,
-    Limits,
-    LogSettings,
-    OtpSettings,
     Reference,
     Retry,
     Route,
     Served,
-    SiteConfig,
-    SocketSettings,
     TextTemplate,
     Variable,
     digest_of,
 )
-from smsgwd.secret import MASKED, SHORT_SECRET, Secret, SecretRef, SecretUnavailableError, key_of
-from smsgwd.templates import Scope, Template, TemplateError, compile_template
-from smsgwd.units import Pace, parse_duration, parse_pace
+from smsgwd.secret import Secret
+from smsgwd.templates import Scope
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-_MESSAGE_NAMES = frozenset({"phone", "message", "otp", "sender", "reference"})
 _NOT_IN_DIGEST = ("description", "tests")  # what changes nothing for a message
 FAILOVER = "failover"  # no provider of its own, but a choice among gateways
 _OF_MEMBERS = frozenset({"max_segments", "retry", "secrets", "sender"})
 _REGION_HINT = "a two-letter country code in capitals: DE, AT, CH"
-
-
-@dataclass(slots=True)
-class Draft:
-    """A file on its way to being compiled: collects its problems, compiles its templates. Implements `Bench`."""
-
-    name: str
-    source: Source
-    site: Site
-    resolved: bool
-    sender: str = ""
-    secrets: Mapping[str, Secret] = field(default_factory=dict)
-    region: str | None = None
-    names: frozenset[str] = _MESSAGE_NAMES
-    used: set[str] = field(default_factory=set)  # names that templates read
-    problems: list[Problem] = field(default_factory=list)
-    files: set[Path] = field(default_factory=set)
-    hidden: list[Secret] = field(default_factory=list)
-
-    def problem(
-        self,
-        at: KeyPath,
-        code: str,
-        message: str,
-        hint: str = "",
-        *,
-        offset: int | None = None,
-        on_key: bool = False,
-        severity: Severity = Severity.ERROR,
-    ) -> None:
-        """Report a fault at a value (`offset` characters into its text), or at its key."""
-        found = self.source.problem(at, code, message, hint, offset=offset, on_key=on_key, severity=severity)
-        self.problems.append(found)
-
-    def template(self, text: str, at: KeyPath, *, escape: Callable[[str], str] | None = None) -> Template:
-        """The compiled template of `settings`; an empty one where it has faults."""
-        return self.compiled(text, at, Scope(self.names, self.secrets, self.region), escape)
-
-    def compiled(self, text: str, at: KeyPath, scope: Scope, escape: Callable[[str], str] | None = None) -> Template:
-        """The compiled template of any part of the file."""
-        try:
-            template, faults = compile_template(text, scope, escape)
-        except TemplateError as error:
-            template, faults = compile_template("", scope)[0], list(error.faults)
-        for fault in faults:
-            severity = Severity.WARNING if fault.warning else Severity.ERROR
-            self.problem(at, fault.code, fault.message, fault.hint, offset=fault.offset, severity=severity)
-        self.used |= template.uses
-        return self._possible(template, at)
-
-    def _possible(self, template: Template, at: KeyPath) -> Template:
-        """The template, or an empty one in the place of one that is the same for each message and always fails."""
-        try:
-            if template.constant:
-                template.render({})
-        except MessageError as error:
-            self.problem(at, "bad-value", error.detail)
-            return compile_template("", Scope(frozenset(), {}))[0]
-        return template
-
-    def path(self, text: str) -> Path:
-        """A file that the settings name."""
-        path = self.site.directory / text
-        self.files.add(path)
-        return path
-
-    def hide(self, value: str) -> None:
-        """Take a text among what no log, error or answer shows."""
-        self.hidden.append(Secret(value))
 
 
 def compile_gateway(
@@ -127,7 +49,7 @@ def compile_gateway(
     """
     data, problems = schema.check_gateway(source)
     if data is None:
-        return None, _ordered([*source.problems, *problems])
+        return None, ordered([*source.problems, *problems])
     enabled = data.get("enabled", True)
     draft = Draft(name, source, site, resolved=resolve and enabled, problems=[*source.problems, *problems])
     draft.files = draft.files if files is None else files
@@ -138,15 +60,11 @@ def compile_gateway(
         draft.problems += advice.of_gateway(source, data, gateway, draft.used, sound=sound)
     if has_errors(draft.problems):
         gateway = None
-    return gateway, _ordered(silence(source, draft.problems))
-
-
-def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.sort_key))
+    return gateway, ordered(silence(source, draft.problems))
 
 
 def _assemble(draft: Draft, data: Mapping[str, Any]) -> Served | None:
-    draft.secrets = _secrets(draft, data.get("secrets", {}))
+    draft.secrets = secrets_of(draft, data.get("secrets", {}))
     draft.sender = _sender(draft, data.get("sender", ""))
     draft.region = _region(draft, data)
     common = _common(draft, data)
@@ -179,10 +97,10 @@ def _common(draft: Draft, data: Mapping[str, Any]) -> dict[str, Any]:
         "enabled": data.get("enabled", True),
         "disabled_at": _disabled_at(draft, data),
         "description": data.get("description", ""),
-        "deadline_s": _seconds(draft, data, "deadline", 30.0),
+        "deadline_s": seconds(draft, data, "deadline", 30.0),
         "templates": MappingProxyType(templates),
         "variables": frozenset(name for template in templates.values() for name in template.variables),
-        "limits": _limits(draft, data.get("limits", {})),
+        "limits": limits_of(draft, data.get("limits", {})),
         "digest": digest_of_file(data),
     }
 
@@ -260,45 +178,6 @@ def _twin(draft: Draft) -> Callable[[], Gateway]:
     return compile_without_secrets
 
 
-def _secrets(draft: Draft, references: Mapping[str, Mapping[str, str]]) -> dict[str, Secret]:
-    """The secrets by name; one whose reference is wrong is told already, and is no unknown name as well."""
-    declared = draft.source.node(("secrets",))
-    names = declared.entries if isinstance(declared, MappingNode) else {}
-    return {
-        name: _secret(draft, ("secrets", name), references[name]) if name in references else MASKED for name in names
-    }
-
-
-_WHERE_SECRETS_COME_FROM = {
-    "env": "set it in the environment of the daemon; with systemd by Environment=, or better as a credential",
-    "credential": "with systemd by LoadCredential= or SetCredentialEncrypted= of the service",
-}
-
-
-def _secret(draft: Draft, at: KeyPath, reference: Mapping[str, str]) -> Secret:
-    if not draft.resolved:
-        return MASKED
-    ((kind, name),) = reference.items()
-    wanted = SecretRef(kind, name)
-    try:
-        path = wanted.path(draft.site.directory)
-        if path is not None:
-            draft.files.add(path)
-        secret = wanted.resolve(draft.site.directory)
-    except SecretUnavailableError as error:
-        message = f"the secret {at[-1]!r} cannot be had: {error}"
-        draft.problem((*at, kind), "missing-secret", message, _WHERE_SECRETS_COME_FROM.get(kind, ""))
-        return MASKED
-    if len(secret.reveal()) < SHORT_SECRET:
-        draft.problem(
-            (*at, kind),
-            "short-secret",
-            f"the secret {at[-1]!r} has fewer than {SHORT_SECRET} characters: too short to be hidden in an answer",
-            severity=Severity.WARNING,
-        )
-    return secret
-
-
 def _sender(draft: Draft, sender: str) -> str:
     fault = sender_fault(sender)
     if fault is not None:
@@ -372,59 +251,12 @@ def _sound(problems: Iterable[Problem], data: Mapping[str, Any]) -> bool:
     )
 
 
-def _seconds(draft: Draft, data: Mapping[str, Any], key: str, default: float, *inside: str) -> float:
-    if key not in data:
-        return default
-    try:
-        return parse_duration(data[key])
-    except ValueError as error:
-        draft.problem((*inside, key), "bad-duration", f"not a duration: {error}")
-        return default
-
-
 def _retry(draft: Draft, retry: Mapping[str, Any]) -> Retry:
     return Retry(
         attempts=retry.get("attempts", 3),
-        wait_s=_seconds(draft, retry, "wait", 0.2, "retry"),
+        wait_s=seconds(draft, retry, "wait", 0.2, "retry"),
         on_unknown=retry.get("on_unknown", False),
     )
-
-
-def _limits(draft: Draft, limits: Mapping[str, Any]) -> Limits:
-    """The limits of either file."""
-    if not limits:
-        return UNLIMITED
-    return Limits(
-        rate=_pace(draft, limits, "rate"),
-        in_flight=limits.get("in_flight"),
-        per_recipient=_pace(draft, limits, "per_recipient"),
-        budget=_pace(draft, limits, "budget"),
-        countries=_countries(draft, limits),
-        number_types=_choice(limits.get("number_types")),
-    )
-
-
-def _pace(draft: Draft, limits: Mapping[str, Any], key: str, within: str = "limits") -> Pace | None:
-    try:
-        return parse_pace(limits[key]) if key in limits else None
-    except ValueError as error:
-        draft.problem((within, key), "bad-value", str(error))
-        return None
-
-
-def _countries(draft: Draft, limits: Mapping[str, Any]) -> Choice | None:
-    for kind, names in limits.get("countries", {}).items():
-        for index, name in enumerate(names):
-            if not msisdn.known_region(name):
-                at = ("limits", "countries", kind, index)
-                draft.problem(at, "unknown-region", f"{name!r} is no region", msisdn.nearest_regions(name))
-    return _choice(limits.get("countries"))
-
-
-def _choice(names: Mapping[str, Sequence[str]] | None) -> Choice | None:
-    if names is None:
-        return None
-    return Choice(frozenset(names.get("allow", names.get("deny", ()))), denied="deny" in names)
 
 
 def _fingerprint(
@@ -463,91 +295,3 @@ def _content(path: Path) -> bytes:
             return file.read(_MAX_FILE_OCTETS)
     except OSError:
         return b""
-
-
-def compile_site(
-    source: Source, directory: Path, *, resolve: bool, files: set[Path] | None = None
-) -> tuple[SiteConfig | None, tuple[Problem, ...]]:
-    """smsgwd.yaml, compiled, and its findings; None where it is not sound.
-
-    A secret that is missing is a finding, but does not make the file unsound: only what needs it suffers. A key of
-    `otp` does: without it nobody could tell a forged id from one that another instance has sealed.
-    `files` takes every file that was looked for beside this one.
-    """
-    data, problems = schema.check_site(source)
-    draft = Draft("smsgwd", source, Site(directory), resolved=resolve, problems=[*source.problems, *problems])
-    draft.files = draft.files if files is None else files
-    draft.problems += credentials.literal_secrets(source, data or {})
-    if data is None or has_errors(draft.problems):
-        return None, _ordered(draft.problems)
-    draft.secrets = _secrets(draft, data.get("secrets", {}))
-    draft.names = frozenset()
-    site = _site(draft, data)
-    limits = _limits(draft, data.get("limits", {}))
-    otp = _otp(draft, data.get("otp", {}))
-    if otp is None or has_errors(problem for problem in draft.problems if problem.code != "missing-secret"):
-        return None, _ordered(draft.problems)
-    config = SiteConfig(
-        site=site,
-        socket=_socket(data.get("socket", {})),
-        access=tuple(_access_rule(rule) for rule in data.get("access", [])),
-        limits=limits,
-        otp=otp,
-        log=LogSettings(**data.get("log", {})),
-    )
-    draft.problems += advice.of_site(source, data, draft.used)
-    return config, _ordered(silence(source, draft.problems))
-
-
-def _site(draft: Draft, data: Mapping[str, Any]) -> Site:
-    """What gateways use of smsgwd.yaml; the templates of mail servers are compiled to find what is wrong with them."""
-    servers = data.get("smtp_servers", {})
-    for name, server in servers.items():
-        for key in {"username", "password"} & server.keys():
-            draft.template(server[key], ("smtp_servers", name, key))
-    directory = draft.site.directory
-    return Site(
-        directory=directory,
-        http_engine=data.get("http", {}).get("engine", "auto"),
-        smtp_servers=servers,
-        scripts_directory=directory / data.get("scripts", {}).get("directory", "scripts"),
-        secrets=draft.secrets,
-    )
-
-
-def _otp(draft: Draft, data: Mapping[str, Any]) -> OtpSettings | None:
-    """`otp`; None where a key is missing: what another instance has sealed with it would look forged."""
-    before = len(draft.problems)
-    keys = tuple(_sealing_key(draft, name, reference) for name, reference in data.get("keys", {}).items())
-    pace = _pace(draft, data, "per_recipient", "otp") or OtpSettings().limits.per_recipient
-    if has_errors(draft.problems[before:]):
-        return None
-    keys = keys if draft.resolved else ()
-    return OtpSettings(keys, data.get("attempts", OtpSettings().attempts), Limits(per_recipient=pace))
-
-
-def _sealing_key(draft: Draft, name: str, reference: Mapping[str, str]) -> Secret:
-    at = ("otp", "keys", name)
-    before = len(draft.problems)
-    key = _secret(draft, at, reference)
-    if not draft.resolved or has_errors(draft.problems[before:]):
-        return key
-    try:
-        key_of(key)
-    except ValueError as error:
-        message = f"the key {name!r} is not base64 of 32 octets: {error}"
-        draft.problem((*at, *reference), "bad-value", message, "make one with: head -c 32 /dev/urandom | base64")
-    return key
-
-
-def _socket(data: Mapping[str, Any]) -> SocketSettings:
-    return SocketSettings(path=data.get("path"), mode=int(data.get("mode", "0660"), 8), group=data.get("group"))
-
-
-def _access_rule(rule: Mapping[str, Any]) -> AccessRule:
-    return AccessRule(
-        users=tuple(rule.get("users", ())),
-        groups=tuple(rule.get("groups", ())),
-        allow=frozenset(rule["allow"]),
-        gateways=tuple(rule.get("gateways", ("*",))),
-    )

@@ -1,0 +1,51 @@
+"""`limits`, of either file."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smsgwd import msisdn
+from smsgwd.compile.draft import Draft
+from smsgwd.registry import (
+    UNLIMITED,
+    Choice,
+    Limits,
+)
+from smsgwd.units import Pace, parse_pace
+
+
+def limits_of(draft: Draft, limits: Mapping[str, Any]) -> Limits:
+    """The limits of either file."""
+    if not limits:
+        return UNLIMITED
+    return Limits(
+        rate=pace_of(draft, limits, "rate"),
+        in_flight=limits.get("in_flight"),
+        per_recipient=pace_of(draft, limits, "per_recipient"),
+        budget=pace_of(draft, limits, "budget"),
+        countries=_countries(draft, limits),
+        number_types=_choice(limits.get("number_types")),
+    )
+
+
+def pace_of(draft: Draft, limits: Mapping[str, Any], key: str, within: str = "limits") -> Pace | None:
+    """The pace under a key; None without one."""
+    try:
+        return parse_pace(limits[key]) if key in limits else None
+    except ValueError as error:
+        draft.problem((within, key), "bad-value", str(error))
+        return None
+
+
+def _countries(draft: Draft, limits: Mapping[str, Any]) -> Choice | None:
+    for kind, names in limits.get("countries", {}).items():
+        for index, name in enumerate(names):
+            if not msisdn.known_region(name):
+                at = ("limits", "countries", kind, index)
+                draft.problem(at, "unknown-region", f"{name!r} is no region", msisdn.nearest_regions(name))
+    return _choice(limits.get("countries"))
+
+
+def _choice(names: Mapping[str, Sequence[str]] | None) -> Choice | None:
+    if names is None:
+        return None
+    return Choice(frozenset(names.get("allow", names.get("deny", ()))), denied="deny" in names)
