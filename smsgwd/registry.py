@@ -16,6 +16,7 @@ from smsgwd import msisdn
 from smsgwd.errors import Problem, RequestError, Severity
 from smsgwd.msisdn import PhoneRules
 from smsgwd.outcome import Kind, Outcome, Reason
+from smsgwd.pin import PinHash
 from smsgwd.providers._base import Provider, Site
 from smsgwd.secret import Secret
 from smsgwd.templates import Template
@@ -23,10 +24,10 @@ from smsgwd.units import Pace
 
 
 class State(StrEnum):
-    """How a gateway stands."""
+    """How a gateway or a token stands."""
 
     OK = "ok"
-    STALE = "stale"  # its file does not compile now; the version that did goes on sending
+    STALE = "stale"  # its file does not compile now; the version that did goes on serving
     REJECTED = "rejected"  # its file does not compile, and no earlier version is known
     DISABLED = "disabled"  # enabled: false
 
@@ -309,6 +310,34 @@ class Entry:
         return cls(name, State.OK if served.enabled else State.DISABLED, served, problems)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtpToken:
+    """One file of tokens.d, compiled: who gets one-time passwords, where they go, and the PIN of the first step."""
+
+    name: str  # the stem of its file
+    user: str
+    phone: str = field(repr=False)
+    gateway: str
+    template: str | None = None
+    pin: PinHash = field(repr=False)
+    enabled: bool = True
+    digits: int = 6
+    ttl_s: int = 300
+    digest: str = ""  # of what the file says; tells neither number nor PIN
+    # where its keys stand: what is wrong with them among other files is filled in
+    places: Mapping[str, Problem] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEntry:
+    """One file of tokens.d by its stem, with its state and what is wrong with it."""
+
+    name: str
+    state: State
+    token: OtpToken | None = None
+    problems: tuple[Problem, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class SocketSettings:
     """`socket` of smsgwd.yaml. `path` None: where INTERFACE says for this user."""
@@ -372,21 +401,41 @@ class Registry:
     problems: tuple[Problem, ...] = ()
     generation: int = 0
     digest: str = ""
+    tokens: Mapping[str, TokenEntry] = field(default_factory=lambda: MappingProxyType({}))
+    _by_user: Mapping[str, OtpToken] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # one that serves by what its file says now comes before one that is left of an earlier version
+        ordered = sorted(self.tokens.values(), key=lambda entry: entry.state is not State.STALE)
+        by_user = {entry.token.user: entry.token for entry in ordered if entry.token is not None}
+        object.__setattr__(self, "_by_user", MappingProxyType(by_user))
 
     @classmethod
     def of(
-        cls, entries: Iterable[Entry], config: SiteConfig, problems: Iterable[Problem] = (), generation: int = 1
+        cls,
+        entries: Iterable[Entry],
+        config: SiteConfig,
+        problems: Iterable[Problem] = (),
+        generation: int = 1,
+        tokens: Iterable[TokenEntry] = (),
     ) -> "Registry":
         """The snapshot of these entries. `problems` are those that belong to no entry."""
         by_name = with_references({entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)})
-        found = [problem for entry in by_name.values() for problem in entry.problems]
+        by_stem = {entry.name: entry for entry in sorted(tokens, key=lambda entry: entry.name)}
+        found = {problem for entry in by_name.values() for problem in entry.problems}
+        found |= {problem for entry in by_stem.values() for problem in entry.problems}
         return cls(
             entries=MappingProxyType(by_name),
             config=config,
-            problems=tuple(sorted({*found, *problems}, key=lambda problem: problem.sort_key)),
+            problems=tuple(sorted(found | {*problems}, key=lambda problem: problem.sort_key)),
             generation=generation,
-            digest=digest_of_set(by_name.values()),
+            digest=digest_of_set(by_name.values(), by_stem.values()),
+            tokens=MappingProxyType(by_stem),
         )
+
+    def token_of(self, user: str) -> OtpToken | None:
+        """The token that serves for a user, whose name is taken exactly as written; also one that is not enabled."""
+        return self._by_user.get(user)
 
     def entry(self, name: str) -> Entry:
         """The entry of that name. Raises RequestError unknown-gateway."""
@@ -423,10 +472,18 @@ class Registry:
 
     def counts(self) -> dict[str, int]:
         """How many gateways are in each state."""
-        counts = dict.fromkeys(map(str, State), 0)
-        for entry in self.entries.values():
-            counts[str(entry.state)] += 1
-        return counts
+        return _counted(entry.state for entry in self.entries.values())
+
+    def token_counts(self) -> dict[str, int]:
+        """How many tokens are in each state."""
+        return _counted(entry.state for entry in self.tokens.values())
+
+
+def _counted(states: Iterable[State]) -> dict[str, int]:
+    counts = dict.fromkeys(map(str, State), 0)
+    for state in states:
+        counts[str(state)] += 1
+    return counts
 
 
 def _unavailable(entry: Entry) -> RequestError:
@@ -487,6 +544,12 @@ def digest_of(value: Any) -> str:
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def digest_of_set(entries: Iterable[Entry]) -> str:
+def digest_of_set(entries: Iterable[Entry], tokens: Iterable[TokenEntry] = ()) -> str:
     """The digest of a configuration: of the pairs of name and digest that are served."""
-    return digest_of({entry.name: entry.gateway.digest for entry in entries if entry.gateway is not None})
+    gateways = {entry.name: entry.gateway.digest for entry in entries if entry.gateway is not None}
+    return digest_of(pairs(gateways, {entry.name: entry.token.digest for entry in tokens if entry.token is not None}))
+
+
+def pairs(gateways: Mapping[str, str], tokens: Mapping[str, str]) -> dict[str, str]:
+    """What the digest of a configuration covers, from the digests by name; no gateway is called like a token here."""
+    return {**gateways, **{f"tokens.d/{name}": digest for name, digest in tokens.items()}}
