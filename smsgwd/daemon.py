@@ -201,7 +201,8 @@ class Daemon:
         for state in (State.STALE, State.REJECTED):
             named[str(state)] = tuple(name for name, now in states.items() if now is state is not before.get(name))
         told = {key: list(names) for key, names in named.items() if names}
-        log.info("reload", extra={"generation": result.generation, **told, **self._summary()})
+        tokens = {f"tokens_{kind}": len(names) for kind, names in result.tokens.as_dict().items() if names}
+        log.info("reload", extra={"generation": result.generation, **told, **tokens, **self._summary()})
         self._begin(self._apply())
 
     async def _apply(self) -> None:
@@ -222,7 +223,8 @@ class Daemon:
 
     def _summary(self) -> dict[str, Any]:
         registry = self._reloader.registry
-        return {"digest": registry.digest, "gateways": registry.counts()}
+        tokens = {"tokens": registry.token_counts()} if registry.tokens else {}
+        return {"digest": registry.digest, "gateways": registry.counts(), **tokens}
 
     def _standing(self) -> str:
         counts = self._reloader.registry.counts()

@@ -25,6 +25,7 @@ class Explanation:
     good: str = ""
     example: str = ""
     secrets: bool = False  # it is found only where secrets are read
+    file: str = "gateway"  # what `bad` and `good` are: a gateway file, or a token file
 
 
 @cache

@@ -21,7 +21,9 @@ from typing import Self
 from smsgwd.errors import Problem, Severity
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
+TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}", re.ASCII)
 GATEWAYS = "gateways.d"
+TOKENS = "tokens.d"
 SITE = "smsgwd"
 MAX_OCTETS = 1 << 20  # a file that is larger is refused by the loader: one octet more is read, so that it sees that
 _SUFFIXES = (".yaml", ".yml")
@@ -32,6 +34,10 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _ALLOWED = "a name has letters, digits, `_` and `-`, 63 at most, and begins with a letter or digit"
+_ALLOWED_OF_TOKENS = (
+    "a name has letters, digits, `.`, `_`, `@`, `+` and `-`, 128 at most, and begins with a letter or digit: "
+    "it need not be the user"
+)
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -70,7 +76,7 @@ class ConfigFile:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A finding about a file that was not read. `name` is the gateway that it would be; empty: it could be none."""
+    """A finding about a file that was not read. `name` is what it would be called; empty: it could be nothing."""
 
     name: str
     problem: Problem
@@ -83,10 +89,13 @@ class Look:
     directory: Path = Path()
     present: bool = True  # the directory could be read
     gateways_present: bool = True  # gateways.d in it could be read
+    tokens_present: bool = False  # tokens.d in it could be read; it need not be there
     steady: bool = True  # False: it changed under every try, files of two revisions may be mixed
     sites: tuple[ConfigFile, ...] = ()
     gateways: tuple[ConfigFile, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    tokens: tuple[ConfigFile, ...] = ()
+    faults: tuple[Fault, ...] = ()  # about gateways, and what belongs to no file
+    token_faults: tuple[Fault, ...] = ()
     site_problems: tuple[Problem, ...] = ()
     empty: tuple[Problem, ...] = ()  # a warning for each folder without a gateway file; for some that is no fault
 
@@ -98,7 +107,7 @@ class Look:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """All findings, ordered by place."""
-        found = {*self.site_problems, *(fault.problem for fault in self.faults)}
+        found = {*self.site_problems, *(fault.problem for fault in (*self.faults, *self.token_faults))}
         return tuple(sorted(found, key=lambda problem: problem.sort_key))
 
 
@@ -115,7 +124,8 @@ def look(directory: Path) -> Look:
 def read_paths(paths: Sequence[Path]) -> Look:
     """The files that a command line names: gateway files, smsgwd.yaml, folders of gateway files, whole configurations.
 
-    A path that does not exist is a finding (no-such-file). A file that is named twice is read once.
+    Files of a folder tokens.d are read as tokens. A path that does not exist is a finding (no-such-file). A file that
+    is named twice is read once.
     """
     places: dict[Path, _Place] = {}  # by the path that one sees
     faults, empty = [], []
@@ -123,16 +133,19 @@ def read_paths(paths: Sequence[Path]) -> Look:
         try:
             found = _expanded(path)
             places |= {seen.absolute(): _Place(opened, shown(seen)) for seen, opened in found}
-            if all(_is_site(seen) for seen, _ in found) and path.is_dir():
+            if not any(_is_gateway(seen) for seen, _ in found) and path.is_dir() and path.absolute().name != TOKENS:
                 empty.append(_nothing_in(path / GATEWAYS if (path / GATEWAYS).is_dir() else path))
         except OSError as error:
             faults.append(Fault("", _problem(shown(path), *_unusable(error))))
     sites, site_faults = _read_all(place for seen, place in places.items() if _is_site(seen))
-    files, more = _read_all(place for seen, place in places.items() if not _is_site(seen))
+    gateways, more = _read_all(place for seen, place in places.items() if _is_gateway(seen))
+    tokens, token_faults = _read_all((place for seen, place in places.items() if _is_token(seen)), tokens=True)
     return Look(
         sites=sites,
-        gateways=files,
+        gateways=gateways,
+        tokens=tokens,
         faults=(*faults, *more),
+        token_faults=token_faults,
         site_problems=_problems_of(site_faults),
         empty=tuple(empty),
     )
@@ -254,28 +267,63 @@ def _look_once(directory: Path) -> Look:
             places = root.places({name: folder for name, folder in root.names().items() if Path(name).stem == SITE})
             sites, faults = _read_all(places)
             found = _look_at_gateways(root, Look(directory, sites=sites, site_problems=_problems_of(faults)))
+            found = _look_at_tokens(root, found)
             return replace(found, steady=found.steady and _unchanged(places, sites) and not root.moved())
     except OSError as error:
         problem = _problem(shown(directory), *_unusable(error, folder=True))
         return Look(directory, present=False, gateways_present=False, faults=(Fault("", problem),))
 
 
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """What one look has found in a folder of the configuration directory."""
+
+    present: bool = True  # it could be read: where not, what is in it is not known
+    files: tuple[ConfigFile, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    steady: bool = True
+
+
 def _look_at_gateways(root: _Folder, found: Look) -> Look:
-    """The look, completed by gateways.d. Where that is missing or cannot be read, its gateways are not known."""
-    path = root.shown / GATEWAYS
+    """The look, completed by gateways.d."""
+    inside = _look_into(root, GATEWAYS)
+    empty = () if inside.files or inside.faults else (_nothing_in(root.shown / GATEWAYS),)
+    return replace(
+        found,
+        gateways_present=inside.present,
+        gateways=inside.files,
+        faults=inside.faults,
+        empty=empty,
+        steady=inside.steady,
+    )
+
+
+def _look_at_tokens(root: _Folder, found: Look) -> Look:
+    """The look, completed by tokens.d."""
+    inside = _look_into(root, TOKENS)
+    return replace(
+        found,
+        tokens_present=inside.present,
+        tokens=inside.files,
+        token_faults=inside.faults,
+        steady=found.steady and inside.steady,
+    )
+
+
+def _look_into(root: _Folder, name: str) -> _Inside:
+    path = root.shown / name
     try:
-        with _Folder.opened(Path(GATEWAYS), path, root.layer_with(GATEWAYS)) as folder:
+        with _Folder.opened(Path(name), path, root.layer_with(name)) as folder:
             names = folder.names()
             places = folder.places(names)
-            files, faults = _read_all(places)
+            files, faults = _read_all(places, tokens=name == TOKENS)
             steady = _unchanged(places, files) and folder.names() == names and not folder.moved()
-            empty = () if names else (_nothing_in(path),)
-            return replace(found, gateways=files, faults=faults, empty=empty, steady=steady)
+            return _Inside(files=files, faults=faults, steady=steady)
     except FileNotFoundError:
-        return replace(found, gateways_present=False, empty=(_nothing_in(path),))
+        return _Inside(present=False)
     except OSError as error:
         problem = _problem(shown(path), *_unusable(error, folder=True))
-        return replace(found, gateways_present=False, faults=(Fault("", problem),))
+        return _Inside(present=False, faults=(Fault("", problem),))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -301,10 +349,14 @@ def _expanded(path: Path) -> list[tuple[Path, Path]]:
         files = [
             (path / name, path / (name if layer == folder.visible else f"{_DATA}/{name}")) for name, layer in names
         ]
-    inner = path / GATEWAYS
-    if path.name == GATEWAYS or not inner.is_dir():
-        return files
-    return [(seen, opened) for seen, opened in files if _is_site(seen)] + _expanded(inner)
+    tokens = _expanded(path / TOKENS) if not _is_folder_of_files(path) and (path / TOKENS).is_dir() else []
+    if _is_folder_of_files(path) or not (path / GATEWAYS).is_dir():
+        return files + tokens
+    return [(seen, opened) for seen, opened in files if _is_site(seen)] + _expanded(path / GATEWAYS) + tokens
+
+
+def _is_folder_of_files(path: Path) -> bool:
+    return path.absolute().name in {GATEWAYS, TOKENS}
 
 
 def _is_yaml(name: str) -> bool:
@@ -332,20 +384,29 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def _is_site(path: Path) -> bool:
-    """Whether this is smsgwd.yaml, not a gateway of that name."""
-    return path.stem == SITE and _is_yaml(path.name) and path.absolute().parent.name != GATEWAYS
+    """Whether this is smsgwd.yaml, not a gateway or token of that name."""
+    return path.stem == SITE and _is_yaml(path.name) and not _is_folder_of_files(path.absolute().parent)
+
+
+def _is_token(path: Path) -> bool:
+    return path.absolute().parent.name == TOKENS
+
+
+def _is_gateway(path: Path) -> bool:
+    return not _is_site(path) and not _is_token(path)
 
 
 def _problems_of(faults: Iterable[Fault]) -> tuple[Problem, ...]:
     return tuple(fault.problem for fault in faults)
 
 
-def _read_all(places: Iterable[_Place]) -> tuple[tuple[ConfigFile, ...], tuple[Fault, ...]]:
+def _read_all(places: Iterable[_Place], *, tokens: bool = False) -> tuple[tuple[ConfigFile, ...], tuple[Fault, ...]]:
+    """The files at these places, and what is wrong with the others; `tokens`: they are token files."""
     ordered = sorted(places, key=lambda place: place.shown)
     counts = Counter(place.likeness for place in ordered)
     files, faults = [], []
     for place in ordered:
-        found = _name_fault(place, alike=counts[place.likeness]) or _read(place)
+        found = _name_fault(place, alike=counts[place.likeness], tokens=tokens) or _read(place)
         if isinstance(found, ConfigFile):
             files.append(found)
         elif found is not None:
@@ -353,11 +414,14 @@ def _read_all(places: Iterable[_Place]) -> tuple[tuple[ConfigFile, ...], tuple[F
     return tuple(files), tuple(faults)
 
 
-def _name_fault(place: _Place, *, alike: int) -> Fault | None:
+def _name_fault(place: _Place, *, alike: int, tokens: bool) -> Fault | None:
     name = place.path.stem
     if not _is_yaml(place.path.name):
         return Fault("", _problem(place.shown, "bad-name", "this is not the name of a YAML file", "call it NAME.yaml"))
-    if not NAME.fullmatch(name):
+    if tokens and not TOKEN_NAME.fullmatch(name):
+        message = "this cannot be the name of a token file"
+        return Fault("", _problem(place.shown, "bad-name", message, _ALLOWED_OF_TOKENS))
+    if not tokens and not NAME.fullmatch(name):
         return Fault("", _problem(place.shown, "bad-name", "this cannot be the name of a gateway", _ALLOWED))
     if alike > 1:
         message = f"a file beside this one has the name {name!r}, too (.yml, or other capitals)"

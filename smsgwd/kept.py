@@ -1,7 +1,8 @@
 """The last version of each file that compiled, kept in the state directory for a restart over a broken file.
 
 One file, written beside and renamed over, with the hash of its content in its first line: it is there wholly or not at
-all, also after a full disk. It holds the files as they are, so references to secrets and never their values.
+all, also after a full disk. It holds the files as they are, so references to secrets and never their values; of tokens
+the numbers and the hashes of PINs, so nobody else may read it.
 """
 
 import hashlib
@@ -17,10 +18,11 @@ _TITLE = b"smsgwd kept 1 sha256:"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept: smsgwd.yaml (None: there was none), and gateway files by name."""
+    """What is kept: smsgwd.yaml (None: there was none), and gateway and token files by name."""
 
     site: bytes | None = None
     gateways: Mapping[str, bytes] = field(default_factory=dict)
+    tokens: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class DamagedError(Exception):
@@ -37,15 +39,15 @@ def read(state: Path) -> Kept:
         raise DamagedError(f"{state / _FILE} is damaged")
     found = json.loads(body)
     site = found["site"]
-    gateways = {name: text.encode() for name, text in found["gateways"].items()}
-    return Kept(None if site is None else site.encode(), gateways)
+    gateways, tokens = found["gateways"], found.get("tokens", {})  # versions before tokens kept none
+    return Kept(None if site is None else site.encode(), _encoded(gateways), _encoded(tokens))
 
 
 def write(state: Path, kept: Kept) -> None:
     """Replace what is kept. After an OSError what was kept before still is."""
     site = None if kept.site is None else kept.site.decode()
-    gateways = {name: data.decode() for name, data in sorted(kept.gateways.items())}
-    body = json.dumps({"site": site, "gateways": gateways}, ensure_ascii=False).encode()
+    document = {"site": site, "gateways": _decoded(kept.gateways), "tokens": _decoded(kept.tokens)}
+    body = json.dumps(document, ensure_ascii=False).encode()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = state / f".{_FILE}.new"
     try:
@@ -55,6 +57,14 @@ def write(state: Path, kept: Kept) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync(state)
+
+
+def _encoded(files: Mapping[str, str]) -> dict[str, bytes]:
+    return {name: text.encode() for name, text in files.items()}
+
+
+def _decoded(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: data.decode() for name, data in sorted(files.items())}
 
 
 def _hash(body: bytes) -> bytes:

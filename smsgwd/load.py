@@ -12,7 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import yaml
@@ -111,7 +111,8 @@ def pointer(path: Path) -> str:
 class Source:
     """One file: its tree (None when it cannot be read), what is wrong with it so far, and where everything stands.
 
-    Lines and columns count from 1, columns in characters; a BOM is not counted.
+    Lines and columns count from 1, columns in characters; a BOM is not counted. `private`: the file itself holds what
+    nobody is to see, so no line of it is shown as it stands.
     """
 
     file: str
@@ -119,6 +120,7 @@ class Source:
     data: Mapping | None
     problems: tuple[Problem, ...]
     line_starts: tuple[int, ...]
+    private: bool = False
 
     def line(self, number: int) -> str:
         """The text of a line, without its end."""
@@ -241,8 +243,12 @@ def _line_end(line_break: re.Pattern[str], text: str, start: int) -> int:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def load(data: bytes, file: str) -> Source:
+def load(data: bytes, file: str, *, private: bool = False) -> Source:
     """Read one file. Never raises; `problems` says what is wrong, `data` is None when nothing more can be said."""
+    return replace(_loaded(data, file), private=private)
+
+
+def _loaded(data: bytes, file: str) -> Source:
     if len(data) > MAX_OCTETS:
         return _unreadable(file, "", 0, "too-large", "the file is larger than 1 MiB (1,048,576 octets)")
     text = data.decode("utf-8-sig", errors="replace")
@@ -372,7 +378,7 @@ class _Composer:
     def _checked_root(self) -> Mapping | None:
         root = self._root
         if root is None or (isinstance(root, Scalar) and root.plain and not root.text):
-            hint = "a gateway file begins with `provider: ...`; smsgwd.yaml may be `{}`, or absent"
+            hint = "a gateway file begins with `provider: ...`, a token file with `user: ...`; smsgwd.yaml may be `{}`"
             self._report(0, "empty-file", "the file is empty", hint)
         elif isinstance(root, Mapping):
             sops = root.entries.get("sops")

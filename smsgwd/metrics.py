@@ -109,7 +109,13 @@ class _Standing(Collector):
         info = GaugeMetricFamily("smsgwd_config_info", "The configuration that serves.", labels=["digest"])
         info.add_metric([registry.digest], 1)
         yield info
-        yield from (_states(registry), _in_flight(registry), _binds(registry), _limited(self._limiter))
+        yield from (
+            _states(registry),
+            _tokens(registry),
+            _in_flight(registry),
+            _binds(registry),
+            _limited(self._limiter),
+        )
 
 
 def _states(registry: Registry) -> Metric:
@@ -119,6 +125,15 @@ def _states(registry: Registry) -> Metric:
     for entry in registry.entries.values():
         for state in State:
             family.add_metric([entry.name, str(state)], int(entry.state is state))
+    return family
+
+
+def _tokens(registry: Registry) -> Metric:
+    family = GaugeMetricFamily(
+        "smsgwd_tokens", "Token files of tokens.d, by the state that they are in.", labels=["state"]
+    )
+    for state, number in registry.token_counts().items():
+        family.add_metric([state], number)
     return family
 
 

@@ -326,6 +326,7 @@ class OtpToken:
     digest: str = ""  # of what the file says; tells neither number nor PIN
     # where its keys stand: what is wrong with them among other files is filled in
     places: Mapping[str, Problem] = field(default_factory=dict, repr=False, compare=False)
+    quiet: bool = False  # a comment says that its gateway may be unavailable
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,31 @@ event loop, and touches nothing that did not change: an unchanged gateway stays 
 import asyncio
 import logging
 import time
-import traceback
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from smsgwd import kept as keeping
-from smsgwd.compile import compile_gateway, compile_site
-from smsgwd.errors import ConfigError, Problem, Severity, has_errors
-from smsgwd.files import GATEWAYS, ConfigFile, Look, look, shown, stamp_of
+from smsgwd.errors import Problem, Severity, has_errors
+from smsgwd.files import GATEWAYS, TOKENS, Look, look, shown, stamp_of
 from smsgwd.kept import Kept
-from smsgwd.load import load
-from smsgwd.providers._base import Site
-from smsgwd.registry import Entry, Registry, Served, SiteConfig, State
-from smsgwd.sightings import Sight, Sightings, at_rest
+from smsgwd.registry import Registry, Served, State
+from smsgwd.sightings import Sight, Sightings
+from smsgwd.versions import (
+    Known,
+    Next,
+    Versions,
+    entry_of,
+    file_of_gateway,
+    log_unforeseen,
+    on_earlier,
+    places_of,
+    token_entry_of,
+    unforeseen,
+)
+from smsgwd.versions.site import SITE_PLACE
 from smsgwd.watch import Watcher, places
 
 log = logging.getLogger("smsgwd.reload")
@@ -33,20 +42,35 @@ _LONGEST_UNREST_S = 2.0  # what rests takes effect then, whatever goes on changi
 _SOON_S = 1.0  # the next look, when the last one left something open
 _BLIND_S = 0.5  # between two looks, when inotify cannot tell
 _BREATH_S = 0.05  # between two looks at least, however many events there are
-_SITE_PLACE = "smsgwd.yaml"
 _DIRECTORY_PLACE = "directory"
-_GATEWAYS_PLACE = GATEWAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What serves now too, in another version, or no more."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """As the answer of `POST /v1/reload` has them."""
+        return {"added": list(self.added), "changed": list(self.changed), "removed": list(self.removed)}
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """What a reload did. The names are of the gateways that serve: now too, in another version, or no more."""
+    """What a reload did. The names are of the gateways that serve: now too, in another version, or no more.
+
+    `tokens` says the same of tokens, by the names of their files.
+    """
 
     digest: str
     generation: int
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    tokens: Names = Names()
     problems: tuple[Problem, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -54,47 +78,10 @@ class ReloadResult:
         return {
             "digest": self.digest,
             "generation": self.generation,
-            "added": list(self.added),
-            "changed": list(self.changed),
-            "removed": list(self.removed),
+            **Names(self.added, self.changed, self.removed).as_dict(),
+            "tokens": self.tokens.as_dict(),
             "problems": [problem.as_dict() for problem in self.problems],
         }
-
-
-# The files that a version was compiled with, beside its own. False: what was read may not be what is there now.
-_Besides = Mapping[Path, Sight]
-_Compiled = tuple[Served | None, tuple[Problem, ...], _Besides]
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known under one name: what was made of it, from what, and the bytes of the version that serves."""
-
-    entry: Entry
-    seen: Sight | bytes
-    besides: _Besides = field(default_factory=dict)
-    site: Site = field(default_factory=Site)
-    good: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _KnownSite:
-    """The same of smsgwd.yaml."""
-
-    config: SiteConfig
-    seen: Sight | bytes = None
-    besides: _Besides = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
-    good: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Next:
-    """What would be served now, compiled and not yet started."""
-
-    site: _KnownSite
-    known: Mapping[str, _Known]
-    others: tuple[Problem, ...]  # findings that belong to no gateway
 
 
 class Reloader:
@@ -112,12 +99,9 @@ class Reloader:
         self._rescan_s = rescan_s
         self._quiet_s = quiet_s
         self._registry = Registry()
-        self._site: _KnownSite | None = None
-        self._known: Mapping[str, _Known] = {}
-        self._inherited = Kept()  # of an earlier process, until the first load is done
-        self._kept = Kept()
-        self._ahead: dict[str, tuple[bytes, Site, _Compiled]] = {}
         self._sightings = Sightings(quiet_s)
+        self._versions = Versions(directory, self._sightings)
+        self._kept = Kept()
         self._watcher: Watcher | None = None
         self._lock = asyncio.Lock()
         self._subscribers: list[Callable[[ReloadResult], None]] = []
@@ -133,10 +117,13 @@ class Reloader:
     @property
     def healthy(self) -> bool:
         """Whether everything that was found is as it should be: nothing stale or rejected, smsgwd.yaml sound."""
-        counts = self._registry.counts()
-        own = {problem for entry in self._registry.entries.values() for problem in entry.problems}
-        others = (problem for problem in self._registry.problems if problem not in own)
-        return not counts["stale"] and not counts["rejected"] and not has_errors(others)
+        registry = self._registry
+        counts, of_tokens = registry.counts(), registry.token_counts()
+        own = {problem for entry in registry.entries.values() for problem in entry.problems}
+        own |= {problem for entry in registry.tokens.values() for problem in entry.problems}
+        others = (problem for problem in registry.problems if problem not in own)
+        stuck = any(count[state] for count in (counts, of_tokens) for state in ("stale", "rejected"))
+        return not stuck and not has_errors(others)
 
     def subscribe(self, callback: Callable[[ReloadResult], None]) -> None:
         """Have this called after every reload that was asked for, and after each that changed something."""
@@ -146,9 +133,10 @@ class Reloader:
         """The first load. Raises ConfigError without a sound smsgwd.yaml, or a directory, when nothing kept serves."""
         async with self._lock:
             found = await self._rest()
-            self._inherited = self._kept = await asyncio.to_thread(self._read_kept)
+            self._kept = await asyncio.to_thread(self._read_kept)
+            self._versions.inherit(self._kept)
             await self._apply(found, asked=True)
-            self._inherited = Kept()
+            self._versions.inherit(Kept())
 
     async def reload(self) -> ReloadResult:
         """Look now, and say what that changed. Calls queue; each sees what was there when it was called."""
@@ -187,17 +175,17 @@ class Reloader:
     def _pause_s(self, watcher: Watcher) -> float:
         if watcher.blind:
             return min(self._rescan_s, _BLIND_S)
-        open_ends = self._sightings.unsettled() or any(False in one.besides.values() for one in self._all_known())
+        open_ends = self._sightings.unsettled() or self._versions.unsure()
         return min(self._rescan_s, _SOON_S) if open_ends else self._rescan_s
 
     async def _follow(self, watcher: Watcher, wake: asyncio.Event) -> None:
         try:
             async with self._lock:
                 await self._apply(await self._rest(), asked=False)
-            if await asyncio.to_thread(lambda: watcher.follow(places(self._directory, self._besides()))):
+            if await asyncio.to_thread(lambda: watcher.follow(places(self._directory, self._versions.besides()))):
                 wake.set()  # what happened before the watch was set was not seen
         except Exception as error:  # noqa: BLE001 - whatever it was: the daemon goes on, and looks again
-            _log_unforeseen("while following the configuration", error)
+            log_unforeseen("while following the configuration", error)
             await asyncio.sleep(_SOON_S)
 
     # ---- look ----
@@ -209,203 +197,30 @@ class Reloader:
             found = await asyncio.to_thread(self._look)
             if not (self._sightings.restless() or not found.steady) or time.monotonic() >= give_up:
                 return found
-            await asyncio.gather(asyncio.sleep(self._quiet_s), asyncio.to_thread(self._compile_ahead, found))
-
-    def _compile_ahead(self, found: Look) -> None:
-        """Compile what seems to have changed while it comes to rest; what goes on changing was compiled in vain."""
-        if self._site is None:
-            return
-        site = self._site.config.site
-        for file in found.gateways:
-            known, ahead = self._known.get(file.name), self._ahead.get(file.name)
-            if not (known and known.seen == file.data) and not (ahead and ahead[:2] == (file.data, site)):
-                self._ahead[file.name] = file.data, site, self._compile_gateway(file, site)
+            await asyncio.gather(asyncio.sleep(self._quiet_s), asyncio.to_thread(self._versions.compile_ahead, found))
 
     def _look(self) -> Look:
         now, clock_s = time.monotonic(), time.time()
         found = look(self._directory)
         sights = _sights(found)
-        sights |= {path: stamp_of(path) for path in self._besides()}
+        sights |= {path: stamp_of(path) for path in self._versions.besides()}
         unclosed = self._watcher.unclosed(now) if self._watcher else frozenset()
         self._sightings.see(sights, now, clock_s, unclosed)
         return found
-
-    def _all_known(self) -> "list[_Known | _KnownSite]":
-        return [*self._known.values(), *([self._site] if self._site else [])]
-
-    def _besides(self) -> set[Path]:
-        return {path for known in self._all_known() for path in known.besides}
-
-    # ---- compile ----
-
-    def _compile(self, found: Look) -> _Next:
-        """What would be served after this look. Raises ConfigError when there is no smsgwd.yaml to serve with."""
-        site = self._next_site(found)
-        names = {*self._known, *self._inherited.gateways, *(file.name for file in found.gateways)}
-        names |= {fault.name for fault in found.faults if fault.name}
-        nexts = {name: self._next_known(name, found, site.config.site) for name in sorted(names)}
-        known = {name: one for name, one in nexts.items() if one is not None}
-        others = (*self._other_problems(found, site), *(() if known else found.empty))
-        return _Next(site, known, others)
-
-    def _next_site(self, found: Look) -> _KnownSite:
-        before, sight = self._site, self._sightings.sight(_SITE_PLACE)
-        if not found.present:
-            return before or self._site_of_no_directory(found)
-        if not self._sightings.settled(_SITE_PLACE) or not found.steady:
-            return before or self._kept_site((_being_written(shown(self._directory / _SITE_PLACE), Severity.ERROR),))
-        if sight is None:
-            return _KnownSite(SiteConfig(site=Site(self._directory)))
-        if not isinstance(sight, ConfigFile):
-            return replace(before or self._kept_site(found.site_problems), seen=sight, problems=found.site_problems)
-        if before and (before.seen, self._same(before.besides)) == (sight.data, True):
-            return before
-        return self._next_site_of_file(sight, before)
-
-    def _next_site_of_file(self, file: ConfigFile, before: _KnownSite | None) -> _KnownSite:
-        config, problems, besides = self._compile_site(file)
-        if config is None:
-            return replace(before or self._kept_site(problems), seen=file.data, besides=besides, problems=problems)
-        return _KnownSite(config, file.data, besides, problems, file.data)
-
-    def _site_of_no_directory(self, found: Look) -> _KnownSite:
-        if self._inherited == Kept():
-            raise ConfigError(found.problems)
-        if self._inherited.site is None:
-            return _KnownSite(SiteConfig(site=Site(self._directory)))
-        return self._kept_site(())
-
-    def _kept_site(self, problems: tuple[Problem, ...]) -> _KnownSite:
-        """What an earlier process kept, for a smsgwd.yaml that has these problems. Raises ConfigError without it."""
-        data = self._inherited.site
-        config = None
-        if data is not None:
-            config, _, _ = self._compile_site(ConfigFile(shown(self._directory / _SITE_PLACE), "smsgwd", data))
-        if config is None:
-            raise ConfigError(problems)
-        return _KnownSite(config, problems=problems, good=data)
-
-    def _compile_site(self, file: ConfigFile) -> tuple[SiteConfig | None, tuple[Problem, ...], _Besides]:
-        files: set[Path] = set()
-        config = None
-        try:
-            source = load(file.data, file.file)
-            config, problems = compile_site(source, self._directory, resolve=True, files=files)
-        except Exception as error:  # noqa: BLE001 - what nobody foresaw is a finding of this file
-            problems = (_unforeseen(file.file, error),)
-        return config, problems, self._stamps(files, compiled=config is not None)
-
-    def _next_known(self, name: str, found: Look, site: Site) -> _Known | None:
-        """What to serve under a name; None: nothing (any more)."""
-        before, place = self._known.get(name), _place(name)
-        sight = self._sightings.sight(place)
-        if not found.gateways_present:
-            return before or self._from_kept(name, site, ())
-        if not self._sightings.settled(place) or not found.steady:
-            waiting = _being_written(self._file_of(name), Severity.ERROR)
-            return before or (self._from_kept(name, site, (waiting,)) if sight is not None else None)
-        if isinstance(sight, ConfigFile):
-            return self._next_of_file(sight, before, site)
-        if isinstance(sight, tuple):
-            return self._not_compiled(name, sight, sight, {}, before, site)
-        return None
-
-    def _next_of_file(self, file: ConfigFile, before: _Known | None, site: Site) -> _Known:
-        if before and before.seen == file.data and before.site == site and self._same(before.besides):
-            return before
-        if before and not all(map(self._sightings.settled, before.besides)):
-            return before
-        gateway, problems, besides = self._compiled_ahead(file, site) or self._compile_gateway(file, site)
-        if gateway is None:
-            return self._not_compiled(file.name, file.data, problems, besides, before, site)
-        if before and before.entry.gateway and before.entry.gateway.fingerprint == gateway.fingerprint:
-            gateway = before.entry.gateway
-        state = State.OK if gateway.enabled else State.DISABLED
-        return _Known(Entry(file.name, state, gateway, problems), file.data, besides, site, file.data)
-
-    def _not_compiled(
-        self,
-        name: str,
-        seen: Sight | bytes,
-        problems: tuple[Problem, ...],
-        besides: _Besides,
-        before: _Known | None,
-        site: Site,
-    ) -> _Known:
-        """Stale, where an earlier version is known; rejected, where none is."""
-        earlier = before or self._from_kept(name, site, problems)
-        gateway = earlier.entry.gateway if earlier else None
-        entry = Entry(name, State.REJECTED if gateway is None else State.STALE, gateway, problems)
-        return _Known(entry, seen, besides, site, earlier.good if earlier else None)
-
-    def _from_kept(self, name: str, site: Site, problems: tuple[Problem, ...]) -> _Known | None:
-        """The version that an earlier process kept; `problems` are those of the file itself."""
-        data = self._inherited.gateways.get(name)
-        if data is None:
-            return None
-        gateway, own, besides = self._compile_gateway(ConfigFile(self._file_of(name), name, data), site)
-        if gateway is None:
-            return _Known(Entry(name, State.REJECTED, None, problems or own), None, besides, site)
-        state = State.STALE if problems else State.OK if gateway.enabled else State.DISABLED
-        seen = None if problems else data  # with problems, it was made of something else than what is there
-        return _Known(Entry(name, state, gateway, problems or own), seen, besides, site, data)
-
-    def _compiled_ahead(self, file: ConfigFile, site: Site) -> _Compiled | None:
-        """What was compiled from the same file, if all that went into it is as it was."""
-        data, its_site, compiled = self._ahead.pop(file.name, (None, site, None))
-        if compiled is None or (data, its_site) != (file.data, site) or not self._same(compiled[2]):
-            return None
-        return compiled
-
-    def _compile_gateway(self, file: ConfigFile, site: Site) -> _Compiled:
-        files: set[Path] = set()
-        gateway = None
-        try:
-            source = load(file.data, file.file)
-            gateway, problems = compile_gateway(file.name, source, site, resolve=True, files=files)
-        except Exception as error:  # noqa: BLE001 - what nobody foresaw is a finding of this file
-            problems = (_unforeseen(file.file, error),)
-        return gateway, problems, self._stamps(files, compiled=gateway is not None)
-
-    def _stamps(self, files: Iterable[Path], *, compiled: bool) -> _Besides:
-        """What the files beside were when they were read, as far as that is known."""
-        seen = self._sightings
-        return {path: seen.sight(path) if path in seen else _fresh_stamp(path, compiled=compiled) for path in files}
-
-    def _same(self, besides: _Besides) -> bool:
-        return all(self._sightings.sight(path) == stamp for path, stamp in besides.items())
-
-    def _file_of(self, name: str) -> str:
-        return shown(self._directory / GATEWAYS / f"{name}.yaml")
-
-    def _other_problems(self, found: Look, site: _KnownSite) -> tuple[Problem, ...]:
-        problems = [*site.problems, *(fault.problem for fault in found.faults if not fault.name)]
-        if found.present and not found.gateways_present and self._known and not problems:
-            message = "it is gone: the gateways that were in it go on until it returns"
-            problems.append(Problem(shown(self._directory / GATEWAYS), 1, 1, "no-such-folder", message))
-        files = [file for file in (*found.sites, *found.gateways) if self._is_written(file)]
-        return (*problems, *(_being_written(file.file, Severity.WARNING) for file in files))
-
-    def _is_written(self, file: ConfigFile) -> bool:
-        return any(
-            self._sightings.written(place) and self._sightings.sight(place) == file
-            for place in (_SITE_PLACE, _place(file.name))
-        )
 
     # ---- swap ----
 
     async def _apply(self, found: Look, *, asked: bool) -> ReloadResult:
         """Serve what this look has found. `asked`: somebody waits for the result."""
-        following = await asyncio.to_thread(self._compile, found)
-        known = {name: await self._begun(one) for name, one in following.known.items()}
+        following = await asyncio.to_thread(self._versions.following, found)
+        gateways = {name: await self._begun(one) for name, one in following.gateways.items()}
+        following = replace(following, gateways=gateways)
         before = self._registry
-        after = Registry.of(
-            (one.entry for one in known.values()), following.site.config, following.others, before.generation + 1
-        )
+        after = await asyncio.to_thread(_snapshot, following, before.generation + 1)
         result = _difference(before, after)
         if not _differs(before, after):
             result, after = replace(result, generation=before.generation), replace(after, generation=before.generation)
-        self._site, self._known, self._ahead = following.site, known, {}
+        self._versions.take(following)
         self._registry = after
         self._retire_all()
         await self._keep()
@@ -414,19 +229,16 @@ class Reloader:
             self._tell(before, result)
         return result
 
-    async def _begun(self, known: _Known) -> _Known:
+    async def _begun(self, known: Known[Served]) -> Known[Served]:
         """The same, with its provider started if it is new; where that fails, what served before."""
-        gateway = known.entry.gateway
+        gateway = known.version
         if gateway is None or not gateway.enabled or id(gateway) in self._started:
             return known
         try:
             await gateway.start()
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is a finding of this file
-            problems = (*known.entry.problems, _unforeseen(self._file_of(gateway.name), error))
-            before = self._known.get(gateway.name)
-            earlier = before.entry.gateway if before else None
-            entry = Entry(gateway.name, State.STALE if earlier else State.REJECTED, earlier, problems)
-            return replace(known, entry=entry, good=before.good if before else None)
+            problems = (*known.problems, unforeseen(file_of_gateway(self._directory, gateway.name), error))
+            return on_earlier(replace(known, problems=problems), self._versions.gateway(gateway.name))
         self._started[id(gateway)] = gateway
         return known
 
@@ -450,7 +262,7 @@ class Reloader:
             try:
                 callback(result)
             except Exception as error:  # noqa: BLE001 - one who listens must not stop a reload
-                _log_unforeseen("in a subscriber of the reload", error)
+                log_unforeseen("in a subscriber of the reload", error)
 
     # ---- keep ----
 
@@ -465,10 +277,9 @@ class Reloader:
 
     async def _keep(self) -> None:
         """Keep what serves, if that is something else by now. What cannot be kept is a warning, no more."""
-        if self._state is None or self._site is None:
+        if self._state is None:
             return
-        good = {name: known.good for name, known in self._known.items() if known.good is not None}
-        kept = Kept(self._site.good, good)
+        kept = self._versions.good()
         if kept == self._kept:
             return
         try:
@@ -481,27 +292,29 @@ class Reloader:
             self._registry = replace(self._registry, problems=tuple(problems))
 
 
-def _place(name: str) -> tuple[str, str]:
-    return (GATEWAYS, name)
-
-
 def _sights(found: Look) -> dict[Hashable, Sight]:
-    sights: dict[Hashable, Sight] = {_DIRECTORY_PLACE: found.present, _GATEWAYS_PLACE: found.gateways_present}
-    sights[_SITE_PLACE] = found.site or found.site_problems or None
-    sights |= {_place(file.name): file for file in found.gateways}
-    for fault in found.faults:
+    sights: dict[Hashable, Sight] = {_DIRECTORY_PLACE: found.present, GATEWAYS: found.gateways_present}
+    if found.tokens_present:  # most configurations have none: then there is nothing to wait for
+        sights[TOKENS] = True
+    sights[SITE_PLACE] = found.site_problems or None
+    sights.update(places_of(found))
+    faults = [((GATEWAYS, fault.name), fault) for fault in found.faults]
+    faults += [((TOKENS, fault.name), fault) for fault in found.token_faults]
+    for place, fault in faults:
         if fault.name:
-            earlier = sights.get(_place(fault.name))
-            sights[_place(fault.name)] = (*(earlier if isinstance(earlier, tuple) else ()), fault.problem)
+            earlier = sights.get(place)
+            sights[place] = (*(earlier if isinstance(earlier, tuple) else ()), fault.problem)
     return sights
 
 
-def _fresh_stamp(path: Path, *, compiled: bool) -> Sight:
-    """The stamp of a file that was just read for the first time; False where it may have changed since."""
-    stamp = stamp_of(path)
-    if stamp is None:
-        return False if compiled else None
-    return stamp if at_rest(stamp, time.time()) else False
+def _snapshot(following: Next, generation: int) -> Registry:
+    return Registry.of(
+        map(entry_of, following.gateways.values()),
+        following.site.config,
+        following.others,
+        generation,
+        map(token_entry_of, following.tokens.values()),
+    )
 
 
 def _differs(before: Registry, after: Registry) -> bool:
@@ -509,18 +322,29 @@ def _differs(before: Registry, after: Registry) -> bool:
     return before.config != after.config or _versions(before) != _versions(after)
 
 
-def _versions(registry: Registry) -> dict[str, tuple[State, int]]:
-    return {name: (entry.state, id(entry.gateway)) for name, entry in registry.entries.items()}
+def _versions(registry: Registry) -> tuple[dict[str, tuple[State, int]], dict[str, tuple[State, str]]]:
+    gateways = {name: (entry.state, id(entry.gateway)) for name, entry in registry.entries.items()}
+    tokens = {name: (entry.state, entry.token.digest if entry.token else "") for name, entry in registry.tokens.items()}
+    return gateways, tokens
 
 
 def _difference(before: Registry, after: Registry) -> ReloadResult:
-    old = {name: entry.gateway for name, entry in before.entries.items() if entry.gateway is not None}
-    new = {name: entry.gateway for name, entry in after.entries.items() if entry.gateway is not None}
+    gateways, tokens = (_names(old, new) for old, new in zip(_serving(before), _serving(after), strict=True))
     return ReloadResult(
-        digest=after.digest,
-        generation=after.generation,
+        after.digest, after.generation, gateways.added, gateways.changed, gateways.removed, tokens=tokens
+    )
+
+
+def _serving(registry: Registry) -> tuple[Mapping[str, Hashable], Mapping[str, Hashable]]:
+    """What tells the versions that serve from others: gateways, because sessions are theirs, by who they are."""
+    gateways = {name: id(entry.gateway) for name, entry in registry.entries.items() if entry.gateway is not None}
+    return gateways, {name: entry.token.digest for name, entry in registry.tokens.items() if entry.token is not None}
+
+
+def _names(old: Mapping[str, Hashable], new: Mapping[str, Hashable]) -> Names:
+    return Names(
         added=tuple(sorted(new.keys() - old.keys())),
-        changed=tuple(sorted(name for name in new.keys() & old.keys() if new[name] is not old[name])),
+        changed=tuple(sorted(name for name in new.keys() & old.keys() if new[name] != old[name])),
         removed=tuple(sorted(old.keys() - new.keys())),
     )
 
@@ -530,21 +354,4 @@ async def _close_after_use(gateway: Served) -> None:
     try:
         await gateway.close()
     except Exception as error:  # noqa: BLE001 - a version that is gone must not trouble the others
-        _log_unforeseen(f"while closing a version of {gateway.name}", error)
-
-
-def _being_written(file: str, severity: Severity) -> Problem:
-    message = "this file is still being written: it is read when whoever has it open closes it"
-    return Problem(file, 1, 1, "being-written", message, severity=severity)
-
-
-def _unforeseen(file: str, error: Exception) -> Problem:
-    _log_unforeseen(f"while compiling {file}", error)
-    message = f"internal error ({type(error).__name__}) while this file was compiled"
-    return Problem(file, 1, 1, "internal", message, "this is a fault of smsgwd: please report it")
-
-
-def _log_unforeseen(where: str, error: Exception) -> None:
-    # The text of an exception may quote a secret; its type and the places of the code do not.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("unforeseen %s %s\n%s", type(error).__name__, where, frames)
+        log_unforeseen(f"while closing a version of {gateway.name}", error)

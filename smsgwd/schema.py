@@ -51,7 +51,7 @@ def _directory() -> FilePath:
 
 @cache
 def names() -> tuple[str, ...]:
-    """The names of all schemas, `gateway` and `smsgwd` included."""
+    """The names of all schemas, those of whole files included."""
     return tuple(sorted(path.name.removesuffix(".schema.json") for path in _directory().glob("*.schema.json")))
 
 
@@ -144,6 +144,11 @@ def _site() -> _Part:
     return _part(read("smsgwd"))
 
 
+@cache
+def _token() -> _Part:
+    return _part(read("token"))
+
+
 # --- checking ------------------------------------------------------------------------------------------------------
 
 
@@ -212,10 +217,19 @@ def _typed_reply(check: "_Check", provider: str, path: Path) -> Any:
 
 def check_site(source: Source) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
     """The typed data of smsgwd.yaml and what is wrong with it, as `check_gateway`."""
+    return _checked(source, _site())
+
+
+def check_token(source: Source) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
+    """The same of a token file."""
+    return _checked(source, _token())
+
+
+def _checked(source: Source, part: _Part) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
     if source.data is None:
         return None, ()
     check = _Check(source)
-    data = check.part(_site(), source.data)
+    data = check.part(part, source.data)
     return data, check.ordered()
 
 
@@ -235,6 +249,11 @@ def site_order_of(path: Path) -> tuple[str, ...]:
     return _order(_site(), path)
 
 
+def token_order_of(path: Path) -> tuple[str, ...]:
+    """The same of a token file."""
+    return _order(_token(), path)
+
+
 def _order(part: _Part, path: Path) -> tuple[str, ...]:
     schema = _below(part, path)
     return () if schema.get("x-json") else tuple(schema.get("properties", ()))
@@ -249,6 +268,11 @@ def default_of(provider: str, path: Path) -> Any:
 def site_default_of(path: Path) -> Any:
     """The same of smsgwd.yaml."""
     return _default(_site(), path)
+
+
+def token_default_of(path: Path) -> Any:
+    """The same of a token file."""
+    return _default(_token(), path)
 
 
 def _default(part: _Part, path: Path) -> Any:

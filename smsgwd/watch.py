@@ -32,7 +32,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-from smsgwd.files import GATEWAYS
+from smsgwd.files import GATEWAYS, TOKENS
 
 log = logging.getLogger("smsgwd.watch")
 
@@ -56,7 +56,7 @@ _ABANDONED_S = (
     600.0  # a close that was never seen (the kernel drops events of a full queue) is not waited for any longer
 )
 _MOST_LINKS = 40  # as the kernel follows (path_resolution(7))
-_OF_DIRECTORY = frozenset({"smsgwd.yaml", "smsgwd.yml", GATEWAYS, "..data"})
+_OF_DIRECTORY = frozenset({"smsgwd.yaml", "smsgwd.yml", GATEWAYS, TOKENS, "..data"})
 EVERYTHING: frozenset[str] = frozenset()
 
 Places = Mapping[str, frozenset[str]]  # folder: the names in it that matter; EVERYTHING: all
@@ -65,8 +65,9 @@ Places = Mapping[str, frozenset[str]]  # folder: the names in it that matter; EV
 def places(directory: Path, besides: Iterable[Path]) -> Places:
     """The folders to watch for a configuration directory and the files that it refers to."""
     names: defaultdict[str, set[str]] = defaultdict(set)
-    gateways = directory / GATEWAYS
-    paths = [directory, directory / "smsgwd.yaml", directory / "smsgwd.yml", gateways, *besides, *_links_in(gateways)]
+    folders = [directory / GATEWAYS, directory / TOKENS]
+    paths = [directory, directory / "smsgwd.yaml", directory / "smsgwd.yml", *folders, *besides]
+    paths += (link for folder in folders for link in _links_in(folder))
     for path in paths:
         for folder, name in _steps(path):
             names[folder].add(name)
@@ -74,8 +75,7 @@ def places(directory: Path, besides: Iterable[Path]) -> Places:
     if directory.is_dir():
         root = os.path.realpath(directory)
         found[root] = found.get(root, frozenset()) | _OF_DIRECTORY
-    if gateways.is_dir():
-        found[os.path.realpath(gateways)] = EVERYTHING
+    found |= {os.path.realpath(inner): EVERYTHING for inner in folders if inner.is_dir()}
     return found
 
 

@@ -39,7 +39,8 @@ class Reloaded:
 
     def as_dict(self) -> dict[str, Any]:
         """As the contract wants it."""
-        return {"digest": self.digest, "generation": 1, "added": [], "changed": [], "removed": [], "problems": []}
+        changed: dict[str, Any] = {"added": [], "changed": [], "removed": []}
+        return {"digest": self.digest, "generation": 1, **changed, "tokens": changed, "problems": []}
 
 
 @dataclass

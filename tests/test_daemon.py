@@ -191,7 +191,7 @@ def test_the_api_reloads(tmp_path: Path) -> None:
         running.ready()
         configuration(config, {"gateways.d/second.yaml": "provider: console\n"})
         result = answer(running.path, "POST", "/v1/reload").json()
-        assert set(result) == {"digest", "generation", "added", "changed", "removed", "problems"}
+        assert set(result) == {"digest", "generation", "added", "changed", "removed", "tokens", "problems"}
         assert result["digest"] == answer(running.path, "GET", "/v1/status").json()["digest"]
         assert answer(running.path, "POST", "/v1/messages", {**SEND, "gateway": "second"}).status == 200
 

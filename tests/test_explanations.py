@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command import CHECKOUT, TIMEOUT_S, python, run
 
-from smsgwd.compile import compile_gateway
+from smsgwd.compile import compile_gateway, compile_token, gateway_problems
 from smsgwd.errors import Problem
 from smsgwd.explanations import Explanation, explanations
 from smsgwd.load import load
@@ -23,7 +23,7 @@ WITH_FILES = [one for one in KNOWN.values() if one.bad]
 # What makes a finding, and what carries the code of one to it.
 MAKERS = {
     *("problem", "_problem", "Problem", "replace", "Fault", "_Finding", "UrlError", "report", "_report", "_fault"),
-    *("at_value", "_unreadable", "_made", "_refuse", "_fail", "_warning", "_wrong"),
+    *("at_value", "_unreadable", "_made", "_refuse", "_fail", "_warning", "_wrong", "_instead"),
 }
 WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+|internal|unreadable")
 # Words of the same form that are arguments of the same calls, or codes of requests: no codes of findings.
@@ -72,16 +72,30 @@ def test_every_code_of_the_bad_files_is_explained() -> None:
     assert set(re.findall(r"(?:error|warning)\[([a-z0-9-]+)\]", words)) - set(KNOWN) == set()
 
 
-OTHER_FILES = {"console": "provider: console\n", "disabled": "provider: console\nenabled: false\n"}
+TEXTS = "provider: console\ntemplates: {login: {text: 'Code {{ otp }}'}, greeting: {text: Hello}}\n"
+OTHER_FILES = {
+    "console": "provider: console\n",
+    "disabled": "provider: console\nenabled: false\n",
+    "texts": TEXTS,
+}
 
 
-def found(text: str, *, secrets: bool) -> dict[str, Problem]:
-    """The findings of a file called `example`, beside a gateway `console` and one that is disabled."""
+def found(explained: Explanation, text: str) -> dict[str, Problem]:
+    """The findings of a file called `example`, beside gateways: one with templates, and one that is disabled."""
     entries = []
-    for name, content in {**OTHER_FILES, "example": text}.items():
-        served, problems = compile_gateway(name, load(content.encode(), f"{name}.yaml"), Site(), resolve=secrets)
+    files = OTHER_FILES if explained.file == "token" else {**OTHER_FILES, "example": text}
+    for name, content in files.items():
+        source = load(content.encode(), f"{name}.yaml")
+        served, problems = compile_gateway(name, source, Site(), resolve=explained.secrets)
         entries.append(Entry.of(name, served, problems))
-    return {problem.code: problem for problem in Registry.of(entries, SiteConfig()).problems}
+    registry = Registry.of(entries, SiteConfig())
+    of_token = found_in_token(text, registry) if explained.file == "token" else []
+    return {problem.code: problem for problem in (*registry.problems, *of_token)}
+
+
+def found_in_token(text: str, registry: Registry) -> list[Problem]:
+    token, problems = compile_token("example", load(text.encode(), "tokens.d/example.yaml"))
+    return [*problems, *(gateway_problems(token, registry.entries) if token else ())]
 
 
 @pytest.fixture(autouse=True)
@@ -95,14 +109,14 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("explained", WITH_FILES, ids=lambda one: one.code)
 def test_the_bad_example_has_the_finding(explained: Explanation) -> None:
     """`bad` has it, with the severity that the explanation names."""
-    problem = found(explained.bad, secrets=explained.secrets)[explained.code]
+    problem = found(explained, explained.bad)[explained.code]
     assert problem.severity == explained.severity
 
 
 @pytest.mark.parametrize("explained", WITH_FILES, ids=lambda one: one.code)
 def test_the_good_example_has_no_finding(explained: Explanation) -> None:
     """`good` is a file without any finding, this one and all others."""
-    assert found(explained.good, secrets=explained.secrets) == {}
+    assert found(explained, explained.good) == {}
 
 
 @pytest.mark.parametrize("explained", KNOWN.values(), ids=lambda one: one.code)

@@ -39,6 +39,7 @@ FLOORS = (
         "reload",
         "sender",
         "sightings",
+        "versions",
         "watch",
     },
     {"daemon", "logs", "metrics", "server", "systemd"},

@@ -17,9 +17,10 @@ from swaps import remove_tree, replace_file
 from smsgwd.errors import ConfigError, RequestError, Severity
 from smsgwd.message import SendRequest
 from smsgwd.outcome import Kind
-from smsgwd.registry import Entry, State
-from smsgwd.reload import Reloader, ReloadResult, _close_after_use, _Known
+from smsgwd.registry import State
+from smsgwd.reload import Reloader, ReloadResult, _close_after_use
 from smsgwd.sender import send
+from smsgwd.versions import Known
 
 
 @pytest.fixture
@@ -70,6 +71,7 @@ async def test_names_what_changed(config: Configuration) -> None:
             "added": ["d"],
             "changed": ["b"],
             "removed": ["c"],
+            "tokens": {"added": [], "changed": [], "removed": []},
             "problems": [],
         }
         with pytest.raises(RequestError, match="no gateway of this name"):
@@ -322,8 +324,8 @@ async def test_a_provider_that_fails_to_start_and_to_close(
     """A version that cannot be started does not serve, one that cannot be closed is let go; neither stops a reload."""
     stubborn = gateway(Stubborn(), "a")
     reloader = Reloader(config.root)
-    begun = await reloader._begun(_Known(Entry("a", State.OK, stubborn), b""))
-    assert (begun.entry.state, [problem.code for problem in begun.entry.problems]) == (State.REJECTED, ["internal"])
+    begun = await reloader._begun(Known("a", State.OK, stubborn))
+    assert (begun.state, [problem.code for problem in begun.problems]) == (State.REJECTED, ["internal"])
     await _close_after_use(stubborn)
     assert caplog.text.count("unforeseen RuntimeError") == 2
     assert CANARY not in caplog.text

@@ -152,7 +152,7 @@ def test_the_status_counts_gateways(tmp_path: Path) -> None:
     assert status["gateways"] == {"ok": 2, "stale": 0, "rejected": 1, "disabled": 1}
     assert status["generation"] == 1
     assert status["problems"][0]["file"] == "gateways.d/broken.yaml"
-    assert set(status) == {"digest", "generation", "version", "uptime", "gateways", "problems"}
+    assert set(status) == {"digest", "generation", "version", "uptime", "gateways", "tokens", "problems"}
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/readyz"])

@@ -36,6 +36,7 @@ PARTS = {
     "templates": "Templates",
     "http": "Providers over HTTP",
     "others": "Other providers",
+    "tokens": "Tokens",
     "comments": "Comments",
 }
 

@@ -38,6 +38,7 @@ FILES = """\
 # The configuration directory
 
     gateways.d/NAME.yaml   one gateway per file; the file's name is the gateway's
+    tokens.d/NAME.yaml     optional: one user each who logs in with a PIN and a one-time password ([otp.md](otp.md))
     smsgwd.yaml            optional: everything that is not one gateway
 
 `smsgwd --config DIR`, or `$SMSGWD_CONFIG`, names the directory; without either it is `/etc/smsgwd`. Paths in the files
@@ -101,7 +102,7 @@ def configuration_page() -> str:
     """What all gateway files have in common, and smsgwd.yaml."""
     filters = ", ".join(f"`{name}`" for name in sorted(NAMES))
     parts = [FILES.replace("FILTERS", filters)]
-    for name, title in (("gateway", "A gateway file"), ("smsgwd", "smsgwd.yaml")):
+    for name, title in (("gateway", "A gateway file"), ("smsgwd", "smsgwd.yaml"), ("token", "A token file")):
         schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text("utf-8"))
         rows = "".join(keys(schema, schema["$defs"]))
         parts.append(f"## {title}\n\n{schema['description']}\n\n{KEYS}{rows}\n")

@@ -55,7 +55,12 @@ def run(args: Namespace) -> int:
 
 
 def _changes(result: Mapping[str, Any]) -> str:
-    parts = [f"{kind}: {', '.join(result[kind])}" for kind in ("added", "changed", "removed") if result.get(kind)]
+    """What changed; of tokens only how many, for there may be thousands."""
+    kinds = ("added", "changed", "removed")
+    parts = [f"{kind}: {', '.join(result[kind])}" for kind in kinds if result.get(kind)]
+    tokens = result.get("tokens", {})
+    counts = [f"{len(tokens[kind])} {kind}" for kind in kinds if tokens.get(kind)]
+    parts += [f"tokens: {', '.join(counts)}"] if counts else []
     return "; ".join(parts) or "nothing changed"
 
 

@@ -69,16 +69,21 @@ def _shown(client: Client, *, as_json: bool, indent: int | None = None) -> str:
 
 
 def _lines(status: Mapping[str, Any], gateways: Sequence[Mapping[str, Any]]) -> list[str]:
-    states = ", ".join(f"{count} {state}" for state, count in status["gateways"].items() if count)
+    tokens = _counts(status.get("tokens", {}))
     return [
         f"smsgwd {status['version']}, up {_span(status['uptime'])}, generation {status['generation']}",
         f"digest {status['digest']}",
-        f"gateways: {states or 'none'}",
+        f"gateways: {_counts(status['gateways']) or 'none'}",
+        *([f"tokens: {tokens}"] if tokens else []),
         *_table(gateways),
         *(line for gateway in gateways for line in _details(gateway)),
         *_site_limits(status.get("limits", {})),
         *(terminal.printable(place_and_words(problem)) for problem in status["problems"]),
     ]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
 def _site_limits(limits: Mapping[str, Any]) -> list[str]:

@@ -5,10 +5,26 @@ secrets   what the file refers to
 limits    of either file
 gateway   a gateway file
 site      smsgwd.yaml
+token     a token file
+token_set tokens among other files
 """
 
 from smsgwd.compile.draft import Draft
 from smsgwd.compile.gateway import FAILOVER, compile_gateway, digest_of_file
 from smsgwd.compile.site import compile_site
+from smsgwd.compile.token import compile_token, digest_of_token, is_sealed, sealed
+from smsgwd.compile.token_set import gateway_problems, user_problems
 
-__all__ = ["FAILOVER", "Draft", "compile_gateway", "compile_site", "digest_of_file"]
+__all__ = [
+    "FAILOVER",
+    "Draft",
+    "compile_gateway",
+    "compile_site",
+    "compile_token",
+    "digest_of_file",
+    "digest_of_token",
+    "gateway_problems",
+    "is_sealed",
+    "sealed",
+    "user_problems",
+]

@@ -11,7 +11,7 @@ from smsgwd import __version__
 from smsgwd.caller import Caller
 from smsgwd.limits import SITE
 from smsgwd.metrics import CONTENT_TYPE
-from smsgwd.registry import Entry
+from smsgwd.registry import Entry, Registry
 from smsgwd.server.access import RELOAD, STATUS
 from smsgwd.server.problems import JSON, answer, plain
 from smsgwd.server.routing import Call, Route
@@ -41,13 +41,9 @@ class State:
             return answer(self._shown(self._services.registry.entry(name)))
 
     async def get_status(self, call: Call) -> web.Response:
-        """How the daemon stands: counts and problems of the gateways that the caller may see."""
+        """How the daemon stands: counts and problems of the gateways and tokens that the caller may see."""
         self._services.access.require(call.caller, STATUS)
-        registry, visible = self._services.registry, self._visible(call.caller)
-        shown = registry
-        if len(visible) < len(registry.entries):
-            problems = tuple(problem for entry in visible for problem in entry.problems)
-            shown = replace(registry, entries={entry.name: entry for entry in visible}, problems=problems)
+        registry, shown = self._services.registry, self._visible_part(call.caller)
         return answer(
             {
                 "digest": registry.digest,
@@ -55,6 +51,7 @@ class State:
                 "version": __version__,
                 "uptime": round(time.monotonic() - self._started, 3),
                 "gateways": shown.counts(),
+                "tokens": shown.token_counts(),
                 "problems": [problem.as_dict() for problem in shown.problems],
                 **self._services.sends.usage(SITE),
             }
@@ -77,6 +74,22 @@ class State:
     async def get_document(self, call: Call) -> web.Response:  # noqa: ARG002 - as all others
         """The description of this API."""
         return plain(self._document, JSON)
+
+    def _visible_part(self, caller: Caller) -> Registry:
+        """What the caller may see of all that is served; of tokens those that its gateways send for."""
+        registry, visible = self._services.registry, self._visible(caller)
+        if len(visible) == len(registry.entries):
+            return registry
+        entries = {entry.name: entry for entry in visible}
+        tokens = {
+            name: entry
+            for name, entry in registry.tokens.items()
+            if entry.token is not None and entry.token.gateway in entries
+        }
+        problems = [*(one.problems for one in visible), *(one.problems for one in tokens.values())]
+        return replace(
+            registry, entries=entries, tokens=tokens, problems=tuple(problem for some in problems for problem in some)
+        )
 
     def _visible(self, caller: Caller) -> list[Entry]:
         entries = self._services.registry.entries.values()
