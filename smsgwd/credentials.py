@@ -223,6 +223,24 @@ _ASSIGNMENT = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]*)[\"']?\s*[:=]\s*[\"']?(?
 _USER_INFO = re.compile(r"://([^/\s]*)@")
 
 
+# What a token file holds: it may have been taken for another file.
+_OF_TOKENS = frozenset({"pin", "hash"})
+_NUMBER = re.compile(r"\bphone[\"']?\s*:\s*[\"']?(?=[+0-9])")
+_HASH = re.compile(r"\$scrypt\$")
+# A line of a token file that holds neither number nor PIN, up to where something else may follow; or any other key.
+_OPEN_KEY = re.compile(
+    r"""[\s{]*["']?(?:user|gateway|template|enabled|digits|ttl)["']?\s*:[^,#$]*?(?=[,#$]|p(?:hone|in)|hash|$)"""
+)
+_KEY = re.compile(r"""[\s{]*["']?[A-Za-z_]{1,16}["']?\s*:""")
+
+
+def shown_of_private(line: str) -> str:
+    """A line of a token file, fit for an excerpt: of phone and PIN, and of what is neither key nor value, nothing."""
+    found = _OPEN_KEY.match(line) or _KEY.match(line)
+    begin = found[0] if found else line[: len(line) - len(line.lstrip())]
+    return begin if begin.rstrip() == line.rstrip() else f"{begin.rstrip()} ***" if found else f"{begin}***"
+
+
 def shown(line: str) -> str:
     """A line of a file, fit for an excerpt: cut where a credential may stand, whether the file can be read or not."""
     begin = 0
@@ -237,6 +255,8 @@ def shown(line: str) -> str:
 def _cut(text: str) -> int | None:
     """Where the first credential may begin."""
     names = (found for found in _ASSIGNMENT.finditer(text) if found[1] != "credential")  # a key of references
-    cuts = [found.end() for found in names if is_credential(found[1])]
+    cuts = [found.end() for found in names if is_credential(found[1]) or found[1] in _OF_TOKENS]
+    cuts += [found.end() for found in _NUMBER.finditer(text)]
+    cuts += [found.start() for found in _HASH.finditer(text)]
     cuts += [found.start(1) for found in _USER_INFO.finditer(text) if ":" in found[1]]
     return min(cuts, default=None)

@@ -31,18 +31,21 @@ class LayoutError(Exception):
     """A file that cannot be put in order without changing what it says; the text says why."""
 
 
-def arranged(source: Source, *, site: bool = False) -> str:
-    """The text of a sound file in the usual order. `site`: it is smsgwd.yaml. Raises LayoutError."""
-    text = _without_ending_blanks(load(_in_order(source, _orders(source, site=site)).encode(), source.file))
+def arranged(source: Source, kind: str = "gateway") -> str:
+    """The text of a sound file in the usual order. `kind` is the schema of it: gateway, smsgwd or token.
+
+    Raises LayoutError.
+    """
+    text = _without_ending_blanks(load(_in_order(source, _orders(source, kind)).encode(), source.file))
     again = load(text.encode(), source.file)
     if again.problems or _said(again.data) != _said(source.data) or _signs(text) != _signs(source.text):
         raise LayoutError("the keys cannot be put in order without changing what the file says")
     return text
 
 
-def _orders(source: Source, *, site: bool) -> _OrderOf:
-    if site:
-        return schema.site_order_of
+def _orders(source: Source, kind: str) -> _OrderOf:
+    if kind != "gateway":
+        return schema.site_order_of if kind == "smsgwd" else schema.token_order_of
     provider = source.node(("provider",))
     name = provider.text if isinstance(provider, Scalar) else ""
     return lambda path: schema.order_of(name, path)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # what compiles files takes 0.3 s to import: not for --help
 
 _DESCRIPTION = """\
 Tell what changes for users between two configurations: what is sent otherwise, and where, who may send, what is made of
-an answer. Comments, key order, descriptions and tests change nothing.
+an answer, whom a token lets in. Comments, key order, descriptions and tests change nothing. Numbers and hashes of PINs
+are not told, only that they are others.
 
 OLD and NEW are configuration directories, files that `smsgwd compile` wrote, or git:REV[:PATH]: the folder PATH of a
 revision of the repository around the current folder, read without a checkout. PATH counts from the top of the
@@ -84,11 +85,16 @@ def _by_subject(found: "Sequence[Change]") -> list[tuple[str, list[str]]]:
 
 def _summary(old: "Configuration", new: "Configuration", found: "Sequence[Change]") -> str:
     if found:
-        gateways = len({change.subject for change in found if change.subject})
-        count = f"{len(found)} change{'' if len(found) == 1 else 's'}"
-        where = f" in {gateways} gateway{'' if gateways == 1 else 's'}" if gateways else ""
-        return f"smsgwd: {count} for users{where}"
+        gateways = _counted(len({change.gateway for change in found} - {""}), "gateway")
+        tokens = _counted(len({change.token for change in found} - {""}), "token")
+        where = " and ".join(part for part in (gateways, tokens) if part)
+        return f"smsgwd: {_counted(len(found), 'change')} for users{f' in {where}' if where else ''}"
     return f"smsgwd: nothing changes for users{'' if old.digest == new.digest else '; the digest does'}"
+
+
+def _counted(number: int, word: str) -> str:
+    """`2 gateways`; nothing of none."""
+    return f"{number} {word}{'' if number == 1 else 's'}" if number else ""
 
 
 _FORMATS: dict[str, Callable[..., None]] = {"text": _text, "json": _json, "markdown": _markdown}

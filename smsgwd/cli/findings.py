@@ -4,7 +4,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from smsgwd.credentials import shown
+from smsgwd.credentials import shown, shown_of_private
 from smsgwd.errors import Problem, Severity
 from smsgwd.load import Source
 
@@ -75,7 +75,7 @@ def _excerpt(problem: Problem, source: Source, secret_from: int | None, width: i
     text, column = source.line(problem.line), problem.column
     if secret_from is not None:
         text = text[: secret_from - 1] + _SECRET
-    text = shown(text)
+    text = shown_of_private(text) if source.private else shown(text)
     column = min(column, len(text) + 1)
     before, after = _window(printable(text[: column - 1]), printable(text[column - 1 :]), width)
     gutter = f"{problem.line:>5} | "

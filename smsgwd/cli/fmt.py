@@ -1,4 +1,4 @@
-"""`smsgwd fmt`: puts the keys of gateway files into their usual order."""
+"""`smsgwd fmt`: puts the keys of files into their usual order."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -13,9 +13,9 @@ if TYPE_CHECKING:  # what reads files takes a while to import: not for --help
     from smsgwd.load import Source
 
 _DESCRIPTION = """\
-Put the keys of gateway files and smsgwd.yaml into the order of the documentation, and remove blanks at the ends of
-lines. Comments stay with their keys, quotes and brackets as they are. Nothing that a file says is changed, and so its
-digest is not; parameters and headers of requests keep the order in which they are written.
+Put the keys of gateway files, token files and smsgwd.yaml into the order of the documentation, and remove blanks at the
+ends of lines. Comments stay with their keys, quotes and brackets as they are. Nothing that a file says is changed, and
+so its digest is not; parameters and headers of requests keep the order in which they are written.
 
 PATH is a file, a folder of gateway files or a whole configuration directory; without one --config is formatted. The
 names of the files that were changed go to standard output.
@@ -45,26 +45,27 @@ def run(args: Namespace) -> int:
     seen = read_paths(args.paths) if args.paths else look(options.config_of(args))
     _tell(seen.problems, {})
     changed, sound = 0, not has_errors(seen.problems)
-    for file, site in (*((one, True) for one in seen.sites), *((one, False) for one in seen.gateways)):
-        outcome = _format(file, site=site, check=args.check)
+    kinds = {"smsgwd": seen.sites, "gateway": seen.gateways, "token": seen.tokens}
+    for kind, file in ((kind, file) for kind, files in kinds.items() for file in files):
+        outcome = _format(file, kind, check=args.check)
         sound = sound and outcome is not None
         changed += bool(outcome)
-    terminal.note(_summary(len(seen.sites) + len(seen.gateways), changed, check=args.check))
+    terminal.note(_summary(sum(map(len, kinds.values())), changed, check=args.check))
     return 1 if not sound or (args.check and changed) else 0
 
 
-def _format(file: "ConfigFile", *, site: bool, check: bool) -> bool | None:
+def _format(file: "ConfigFile", kind: str, *, check: bool) -> bool | None:
     """Whether the file was, or with `check` has to be, changed; None when it cannot be formatted, which is told."""
     from smsgwd.cli.rewriting import encoded, rewrite  # noqa: PLC0415 - as above
     from smsgwd.layout import LayoutError, arranged  # noqa: PLC0415 - as above
     from smsgwd.load import load  # noqa: PLC0415 - as above
 
-    source = load(file.data, file.file)
+    source = load(file.data, file.file, private=kind == "token")
     if source.problems:
         _tell(source.problems, {file.file: source})
         return None
     try:
-        text = arranged(source, site=site)
+        text = arranged(source, kind)
     except LayoutError as error:
         terminal.complain(f"{file.file}: {error}")
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from smsgwd.cli.terminal import Failure
-from smsgwd.files import GATEWAYS, MAX_OCTETS
+from smsgwd.files import GATEWAYS, MAX_OCTETS, TOKENS
 
 _TIMEOUT_S = 60.0
 _SITES = ("smsgwd.yaml", "smsgwd.yml")
@@ -47,13 +47,21 @@ def extract(written: str, folder: Path) -> None:
         raise Failure(f"git:{written}: there is no folder {root or '.'} in this revision")
     names = _names(base)
     _write(folder, base, [name for name in _SITES if name in names])
-    inside = f"{base}/{GATEWAYS}" if root else f"{base}{GATEWAYS}"
+    between = "/" if root else ""
+    if not _extract_folder(f"{base}{between}{GATEWAYS}", folder / GATEWAYS):
+        raise Failure(f"git:{written}: there is no folder {PurePosixPath(root, GATEWAYS)} in this revision")
+    _extract_folder(f"{base}{between}{TOKENS}", folder / TOKENS)
+
+
+def _extract_folder(inside: str, folder: Path) -> bool:
+    """Make a folder of the YAML files of another; whether there is one in the revision."""
     place = _look([inside])[0]
     if place.kind != "tree":
-        raise Failure(f"git:{written}: there is no folder {PurePosixPath(root, GATEWAYS)} in this revision")
-    (folder / GATEWAYS).mkdir()
+        return False
+    folder.mkdir()
     wanted = [name for name in _names(place.name) if name.endswith(_SUFFIXES) and not name.startswith(".")]
-    _write(folder / GATEWAYS, inside, wanted)
+    _write(folder, inside, wanted)
+    return True
 
 
 def _commit(revision: str) -> str:

@@ -134,7 +134,7 @@ def _others(provider: str) -> Iterator["File"]:
 
     yield File(PurePosixPath("smsgwd.yaml"), _SITE)
     yield File(PurePosixPath(".gitignore"), _IGNORED)
-    for name in ("gateway", "smsgwd"):
+    for name in ("gateway", "smsgwd", "token"):
         yield File(PurePosixPath("schemas") / f"{name}.schema.json", terminal.as_json(schema.read(name)) + "\n")
     if provider == "script":
         for path in sorted(one for one in (_examples() / "scripts").iterdir() if one.is_file()):

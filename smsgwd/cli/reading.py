@@ -1,21 +1,33 @@
 """Reads a configuration as the daemon would, for the verbs that do without a daemon."""
 
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeVar
 
 from smsgwd.cli.cores import on_all_cores
 from smsgwd.cli.terminal import Failure
-from smsgwd.compile import compile_gateway, compile_site
-from smsgwd.errors import Problem
+from smsgwd.compile import compile_gateway, compile_site, compile_token, gateway_problems, user_problems
+from smsgwd.errors import Problem, has_errors
 from smsgwd.files import GATEWAYS, ConfigFile, Look, look, read_paths
 from smsgwd.load import Source, load
 from smsgwd.providers._base import Site
-from smsgwd.registry import Entry, Failover, Registry, Served, SiteConfig, State, reference_problems
+from smsgwd.registry import (
+    Entry,
+    Failover,
+    OtpToken,
+    Registry,
+    Served,
+    SiteConfig,
+    State,
+    TokenEntry,
+    reference_problems,
+)
 
 _NOT_IN_SITE = "unknown-smtp-server"
+_V = TypeVar("_V")
 
 
 @dataclass(slots=True)
@@ -28,6 +40,7 @@ class Reading:
     unsound: bool = False  # smsgwd.yaml has errors, which are told: what it holds nobody can say
     sources: dict[str, Source] = field(default_factory=dict)  # by the names that findings give them
     entries: dict[str, Entry] = field(default_factory=dict)  # of gateway files, by the same names
+    tokens: dict[str, OtpToken] = field(default_factory=dict)  # those that compile by themselves, by the same names
     problems: list[Problem] = field(default_factory=list)
 
     def read_site(self, file: ConfigFile) -> None:
@@ -47,6 +60,22 @@ class Reading:
         entry = self.entries[file.file] = Entry(file.name, state, gateway, problems)
         return entry
 
+    def read_token(self, file: ConfigFile) -> OtpToken | None:
+        """Compile a token file by itself."""
+        source = self._load(file, private=True)
+        token, problems = _guarded(source, lambda: compile_token(file.name, source))
+        self.problems += problems
+        if token is not None:
+            self.tokens[file.file] = token
+        return token
+
+    def checked_token(self, file: ConfigFile) -> "_CheckedToken":
+        """What there is to find in a token file by itself."""
+        alone = replace(self, sources={}, entries={}, tokens={}, problems=[])
+        token = alone.read_token(file)
+        source = replace(alone.sources[file.file], data=None) if alone.problems else None
+        return _CheckedToken(file, tuple(alone.problems), source, token)
+
     def checked(self, file: ConfigFile) -> "_Checked":
         """What there is to find in a gateway file by itself."""
         alone = replace(self, sources={}, entries={}, problems=[])
@@ -54,18 +83,33 @@ class Reading:
         source = replace(alone.sources[file.file], data=None) if alone.problems else None
         return _Checked(file.file, tuple(alone.problems), source, failover=failover)
 
-    def registry(self, asked: Sequence[Entry], others: Iterable[ConfigFile]) -> Registry:
-        """These gateways, and the others where one of these refers to them; what is wrong with that is found, too."""
+    def registry(
+        self, asked: Sequence[Entry], others: Iterable[ConfigFile], tokens: Iterable[ConfigFile] = ()
+    ) -> Registry:
+        """These gateways, and the others where one of these refers to them; what is wrong with that is found, too.
+
+        `tokens` are files of tokens to be read among these gateways.
+        """
         entries = {entry.name: entry for entry in asked}
         if any(isinstance(entry.gateway, Failover) for entry in asked):
             quiet = Reading(self.directory, config=self.config)  # nobody asked what is wrong with the others
             entries = {file.name: quiet.read_gateway(file) for file in others if file.name not in entries} | entries
-        registry = Registry.of(entries.values(), self.config or SiteConfig())
+        registry = Registry.of(entries.values(), self.config or SiteConfig(), tokens=self._read_tokens(tokens, entries))
         self.problems += (problem for entry in asked for problem in registry.entries[entry.name].problems)
         return registry
 
-    def _load(self, file: ConfigFile) -> Source:
-        source = self.sources[file.file] = load(file.data, file.file)
+    def _read_tokens(self, files: Iterable[ConfigFile], entries: Mapping[str, Entry]) -> list[TokenEntry]:
+        read = {file.file: (file.name, self.read_token(file)) for file in files}
+        among = list(_problems_among(self.tokens.values(), (), entries))
+        self.problems += (problem for _, problem in among)
+        bad = {token.name for token, problem in among if has_errors([problem])}
+        return [
+            TokenEntry(name, State.REJECTED) if token is None or name in bad else TokenEntry(name, State.OK, token)
+            for name, token in read.values()
+        ]
+
+    def _load(self, file: ConfigFile, *, private: bool = False) -> Source:
+        source = self.sources[file.file] = load(file.data, file.file, private=private)
         return source
 
     @property
@@ -82,6 +126,16 @@ class _Checked:
     problems: tuple[Problem, ...]
     source: Source | None
     failover: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckedToken:
+    """The same of a token file, and the token that it makes by itself."""
+
+    file: ConfigFile
+    problems: tuple[Problem, ...]
+    source: Source | None
+    token: OtpToken | None
 
 
 class _Members(Mapping[str, Entry]):
@@ -108,8 +162,14 @@ class _Members(Mapping[str, Entry]):
 
 
 def _compiled(name: str, source: Source, site: Site, *, resolve: bool) -> tuple[Served | None, tuple[Problem, ...]]:
+    return _guarded(source, lambda: compile_gateway(name, source, site, resolve=resolve))
+
+
+def _guarded(
+    source: Source, compile_it: Callable[[], tuple[_V | None, tuple[Problem, ...]]]
+) -> tuple[_V | None, tuple[Problem, ...]]:
     try:
-        return compile_gateway(name, source, site, resolve=resolve)
+        return compile_it()
     except Exception as error:  # noqa: BLE001 - what nobody foresaw in one file must not hide the findings of others
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
@@ -131,17 +191,50 @@ def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Readin
             reading.sources[found.file] = found.source
         if found.failover:
             reading.problems += members.problems(files[found.file])
+    _check_tokens(reading, seen, beside, members)
     reading.problems += (*seen.problems, *seen.empty)
-    return reading, len(files.keys() | {file.file for file in seen.sites} | {fault.file for fault in seen.problems})
+    others = {file.file for file in (*seen.sites, *seen.tokens)} | {fault.file for fault in seen.problems}
+    return reading, len(files.keys() | others)
 
 
-def compiled(paths: Sequence[Path], config: Path, *, resolve: bool = False) -> tuple[Reading, Look, Registry]:
+def _check_tokens(reading: Reading, seen: Look, beside: Look, members: _Members) -> None:
+    """Find what is wrong with tokens, by themselves and among the others."""
+    checked = {found.file.file: found for found in on_all_cores(reading.checked_token, seen.tokens)}
+    for file, found in checked.items():
+        reading.problems += found.problems
+        if found.source is not None:
+            reading.sources[file] = found.source
+    tokens = [found.token for found in checked.values() if found.token is not None]
+    names = {file.name for file in seen.tokens}
+    unasked = [file for file in beside.tokens if file.name not in names] if tokens else []
+    others = [found.token for found in on_all_cores(reading.checked_token, unasked) if found.token is not None]
+    for _, problem in _problems_among(tokens, others, members):
+        of = checked[problem.file].file
+        reading.sources.setdefault(of.file, replace(load(of.data, of.file, private=True), data=None))
+        reading.problems.append(problem)
+
+
+def _problems_among(
+    tokens: Iterable[OtpToken], others: Iterable[OtpToken], entries: Mapping[str, Entry]
+) -> Iterator[tuple[OtpToken, Problem]]:
+    """What is wrong with tokens among these gateways and among each other; nobody asked about the others."""
+    asked = list(tokens)
+    for token in asked:
+        yield from ((token, problem) for problem in gateway_problems(token, entries))
+    ours = set(map(id, asked))
+    yield from (found for found in user_problems([*asked, *others]) if id(found[0]) in ours)
+
+
+def compiled(
+    paths: Sequence[Path], config: Path, *, resolve: bool = False, tokens: bool = False
+) -> tuple[Reading, Look, Registry]:
     """What these paths name, or the configuration directory, compiled: the findings, the files, the gateways.
 
-    Among the gateways are those beside them, where a failover may refer to them.
+    Among the gateways are those beside them, where a failover may refer to them. `tokens`: they are compiled, too.
     """
     reading, seen, beside = _begun(paths, config, resolve=resolve)
-    registry = reading.registry([reading.read_gateway(file) for file in seen.gateways], beside.gateways)
+    asked = [reading.read_gateway(file) for file in seen.gateways]
+    registry = reading.registry(asked, beside.gateways, seen.tokens if tokens else ())
     reading.problems += seen.problems
     return reading, seen, registry
 

@@ -6,7 +6,8 @@ from smsgwd.cli import options, terminal
 
 _DESCRIPTION = """\
 Print a JSON schema (draft 2020-12): of a whole gateway file when nothing is named, of a provider's `settings`
-(console, http, ...), or of smsgwd.yaml (smsgwd). Editors complete and check YAML files with it.
+(console, http, ...), of smsgwd.yaml (smsgwd), or of a token file (token). Editors complete and check YAML files with
+it.
 """
 _EPILOG = """\
 examples:
@@ -19,7 +20,9 @@ examples:
 def add(parser: ArgumentParser) -> None:
     """The arguments of `schema`."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
-    parser.add_argument("name", metavar="PROVIDER", nargs="?", default="gateway", help="a provider, gateway or smsgwd")
+    parser.add_argument(
+        "name", metavar="PROVIDER", nargs="?", default="gateway", help="a provider, gateway, smsgwd or token"
+    )
 
 
 def run(args: Namespace) -> int:

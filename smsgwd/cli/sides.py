@@ -10,7 +10,7 @@ from smsgwd.cli import git
 from smsgwd.cli.reading import Reading, compiled
 from smsgwd.cli.terminal import Failure
 from smsgwd.errors import Problem, has_errors
-from smsgwd.files import GATEWAYS, shown
+from smsgwd.files import GATEWAYS, TOKENS, shown
 
 _GIT = "git:"
 _MAX_OCTETS = 1 << 28  # of a compiled file: 10,000 gateways have a tenth of it
@@ -18,14 +18,22 @@ _MAX_OCTETS = 1 << 28  # of a compiled file: 10,000 gateways have a tenth of it
 
 def directory_side(directory: Path) -> tuple[Reading, Configuration]:
     """A configuration directory and what was found in it. Raises Failure for a folder that is none."""
-    reading, seen, registry = compiled([], directory)
+    reading, seen, registry = compiled([], directory, tokens=True)
     if seen.present and not seen.gateways_present and not has_errors(reading.found):
         raise Failure(f"{directory} has no folder {GATEWAYS}")
     sources = {file.name: reading.sources[file.file] for file in seen.gateways}
+    token_sources = {file.name: reading.sources[file.file] for file in seen.tokens}
     site = None if seen.site is None else reading.sources[seen.site.file]
-    configuration = canonical.configuration(registry, sources, site)
-    unread = {fault.name: canonical.told(fault.problem) for fault in seen.faults if fault.name}
-    return reading, replace(configuration, broken={**configuration.broken, **unread})
+    configuration = canonical.configuration(registry, sources, site, token_sources, reading.found)
+    broken, broken_tokens = (
+        {fault.name: canonical.told(fault.problem) for fault in faults if fault.name}
+        for faults in (seen.faults, seen.token_faults)
+    )
+    return reading, replace(
+        configuration,
+        broken={**configuration.broken, **broken},
+        broken_tokens={**configuration.broken_tokens, **broken_tokens},
+    )
 
 
 def _beneath(directory: Path, problem: Problem) -> Problem:
@@ -45,10 +53,10 @@ def side(written: str) -> Configuration:
 
 
 def _served(directory: Path, written: str) -> Configuration:
-    """What a daemon would serve. Gateway files with errors are part of the comparison; all else has to be sound."""
+    """What a daemon would serve. Files of gateways and tokens may have errors, which are compared; no other may."""
     reading, configuration = directory_side(directory)
     for problem in reading.found:
-        if has_errors([problem]) and Path(problem.file).parent.name != GATEWAYS:
+        if has_errors([problem]) and Path(problem.file).parent.name not in {GATEWAYS, TOKENS}:
             raise Failure(f"{written} cannot be read: {_beneath(directory, problem)}")
     return configuration
 

@@ -4,6 +4,7 @@ change    one change, and how values are shown
 settings  what a changed key does
 samples   what sample messages come to
 routing   the ways through a failover
+tokens    who is let in, and how
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 from smsgwd.canonical import Configuration
 from smsgwd.compile import FAILOVER, compile_gateway, compile_site
-from smsgwd.difference import routing, samples, settings
+from smsgwd.difference import routing, samples, settings, tokens
 from smsgwd.difference.change import Change, code
 from smsgwd.dump import dump
 from smsgwd.load import load
@@ -56,11 +57,12 @@ class _Side:
 
 
 def changes(old: Configuration, new: Configuration) -> list[Change]:
-    """All changes: those of smsgwd.yaml first, then gateway by gateway. Empty when users see no difference."""
+    """All changes: of smsgwd.yaml, of gateways, of tokens, file by file. Empty when users see no difference."""
     before, after = _Side(old), _Side(new)
     found = list(settings.of_site(old.site, new.site))
     for name in sorted(before.names() | after.names()):
         found += _of_gateway(name, before, after)
+    found += tokens.changes(old, new)
     return found
 
 

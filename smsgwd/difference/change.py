@@ -6,16 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from smsgwd.files import TOKENS
 from smsgwd.load import Path, pointer
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "nothing"})()
+_TOKENS = f"{TOKENS}/"
 _LONGEST = 80  # characters of a value
 _FENCES = re.compile("`+")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An effect on users. `subject` is a gateway, or empty for smsgwd.yaml; `pointer` leads to the key in its file."""
+    """An effect on users. `pointer` leads to the key in the file of its subject.
+
+    `subject` is a gateway, `tokens.d/NAME` for a token, or empty for smsgwd.yaml.
+    """
 
     subject: str
     kind: str  # added | changed | removed
@@ -24,12 +29,18 @@ class Change:
 
     def as_dict(self) -> dict[str, Any]:
         """As `smsgwd diff --format json` shows it."""
-        return {
-            "gateway": self.subject or None,
-            "kind": self.kind,
-            "pointer": self.pointer,
-            "effect": self.effect,
-        }
+        subject = {"gateway": self.gateway or None, **({"token": self.token} if self.token else {})}
+        return {**subject, "kind": self.kind, "pointer": self.pointer, "effect": self.effect}
+
+    @property
+    def token(self) -> str:
+        """The name of the token file; empty for what is none."""
+        return self.subject.removeprefix(_TOKENS) if self.subject.startswith(_TOKENS) else ""
+
+    @property
+    def gateway(self) -> str:
+        """The name of the gateway; empty for what is none."""
+        return "" if self.token else self.subject
 
 
 @dataclass(frozen=True, slots=True)
