@@ -12,7 +12,7 @@ token_set tokens among other files
 from smsgwd.compile.draft import Draft
 from smsgwd.compile.gateway import FAILOVER, compile_gateway, digest_of_file
 from smsgwd.compile.site import compile_site
-from smsgwd.compile.token import compile_token, digest_of_token, is_sealed, sealed
+from smsgwd.compile.token import compile_token, digest_of_token, discreet, is_sealed, sealed
 from smsgwd.compile.token_set import gateway_problems, user_problems
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "compile_token",
     "digest_of_file",
     "digest_of_token",
+    "discreet",
     "gateway_problems",
     "is_sealed",
     "sealed",

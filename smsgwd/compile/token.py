@@ -32,7 +32,7 @@ def compile_token(name: str, source: Source) -> tuple[OtpToken | None, tuple[Pro
     data, problems = schema.check_token(source)
     draft = Draft(name, source, Site(), resolved=False, problems=[*source.problems, *problems])
     token = None if data is None else _token(draft, data)
-    found = map(_discreet, draft.problems)
+    found = map(discreet, draft.problems)
     return token, ordered(silence(source, found))
 
 
@@ -97,7 +97,7 @@ def _ttl_s(draft: Draft, data: Mapping[str, Any]) -> int:
     return int(ttl_s)
 
 
-def _discreet(problem: Problem) -> Problem:
+def discreet(problem: Problem) -> Problem:
     """A finding that does not repeat a key that may be a number, a PIN or a hash in the wrong place."""
     parts = problem.pointer.split("/")[1:]
     known = list(takewhile(lambda part: part in _KEYS, parts))
