@@ -1,7 +1,7 @@
 """Bad files beside the exact words that they get: tests/cases/bad/NAME.yaml and NAME.txt.
 
 `UPDATE_CASES=1 pytest tests/test_bad_files.py` writes the words anew; read the difference before it is committed.
-Files whose name begins with `site-` are read as smsgwd.yaml.
+Files whose name begins with `site-` are read as smsgwd.yaml, `token-` as a token file.
 """
 
 import os
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from smsgwd import schema
 from smsgwd.cli.findings import as_text
-from smsgwd.compile import compile_gateway, compile_site
+from smsgwd.compile import compile_gateway, compile_site, compile_token
 from smsgwd.errors import Problem
 from smsgwd.load import Source, load
 from smsgwd.providers._base import Site
@@ -27,7 +27,9 @@ NAMES = sorted(path.stem for path in CASES.glob("*.yaml"))
 def checked(name: str) -> tuple[Source, tuple[Problem, ...]]:
     """The file of a case, and its findings as `smsgwd check` has them."""
     path = CASES / f"{name}.yaml"
-    source = load(path.read_bytes(), path.name)
+    source = load(path.read_bytes(), path.name, private=name.startswith("token-"))
+    if name.startswith("token-"):
+        return source, compile_token(name, source)[1]
     if name.startswith("site-"):
         return source, compile_site(source, Path(), resolve=False)[1]
     return source, compile_gateway(name, source, Site(), resolve=False)[1]

@@ -8,6 +8,8 @@ from fake_daemon import answering, by_target, fake_daemon, in_turn, silent
 WARNING = {"file": "a.yaml", "line": 1, "column": 2, "code": "short-secret", "severity": "warning", "message": "short"}
 ERROR = {**WARNING, "severity": "error", "code": "unknown-key", "message": "no"}
 
+TOKENS = {"added": ["alice", "bob"], "changed": [], "removed": ["carol"]}
+
 
 def reloaded(digest: str = "sha256:22", problems: tuple[Any, ...] = (), **changes: Any) -> dict[str, Any]:
     return {
@@ -26,6 +28,8 @@ def reloaded(digest: str = "sha256:22", problems: tuple[Any, ...] = (), **change
     [
         (reloaded(), (), 0, "nothing changed", ""),
         (reloaded(added=["a", "b"], removed=["c"]), (), 0, "added: a, b; removed: c", ""),
+        (reloaded(tokens=TOKENS), (), 0, "tokens: 2 added, 1 removed", ""),
+        (reloaded(changed=["a"], tokens=TOKENS), (), 0, "changed: a; tokens: 2 added, 1 removed", ""),
         (reloaded(problems=(WARNING,)), (), 0, "nothing changed", "a.yaml:1:2: warning[short-secret]: short\n"),
         (reloaded(problems=(ERROR,)), (), 1, "nothing changed", "a.yaml:1:2: error[unknown-key]: no\n"),
         (reloaded(), ("--expect", "sha256:22"), 0, "nothing changed", ""),

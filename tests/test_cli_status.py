@@ -25,6 +25,7 @@ STATUS: dict[str, Any] = {
     "version": "0.1.0",
     "uptime": 3725.5,
     "gateways": {"ok": 1, "stale": 1, "rejected": 0, "disabled": 0},
+    "tokens": {"ok": 30, "stale": 0, "rejected": 2, "disabled": 0},
     "problems": [PROBLEM],
 }
 LAST = {"outcome": "unsent", "reason": "throttled", "at": "2026-11-22T09:00:00Z", "elapsed": 0.1}
@@ -44,6 +45,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         "smsgwd 0.1.0, up 1 h 2 min, generation 4",
         "digest sha256:11",
         "gateways: 1 ok, 1 stale",
+        "tokens: 30 ok, 2 rejected",
         "",
         "  console  console  ok",
         "  x        http     stale  last: unsent (throttled) 2026-11-22T09:00:00Z",
@@ -68,7 +70,7 @@ def test_details(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     answers = {"/v1/status": answering(200, STATUS), "/v1/gateways": answering(200, gateways)}
     with fake_daemon(tmp_path / "s", by_target(answers)) as daemon:
         lines = run(capsys, "status", "--socket", daemon.path).out.splitlines()
-    assert lines[9:12] == [
+    assert lines[10:13] == [
         "console:",
         "  messages: 12, of which the last 10:",
         "    message_id console-3, to +4917*****67",

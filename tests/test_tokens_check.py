@@ -299,7 +299,7 @@ def test_paths(capsys: Capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 def test_fmt_orders_keys(capsys: Capsys, tmp_path: Path) -> None:
     """Keys come into the order of the schema, comments stay with theirs, and what is said stays."""
-    text = f'# Alice\n\n# PIN\npin: {{hash: "{HASH}"}}\ngateway: console # now\n# her own\nphone: "{NUMBER}"\nuser: alice\n'
+    text = f'# Alice\n\npin: {{hash: "{HASH}"}}\ngateway: console # now\n# her own\nphone: "{NUMBER}"\nuser: alice\n'
     folder = configured(tmp_path, {"alice": text})
     done = run(capsys, "fmt", "--config", str(folder))
     after = (folder / "tokens.d" / "alice.yaml").read_text()
@@ -423,15 +423,14 @@ def test_diff_of_whole_tokens(capsys: Capsys, tmp_path: Path) -> None:
         tmp_path / "old", {"gone": token("gone"), "breaks": token("breaks"), "mended": token("mended", pin=PIN)}
     )
     new = configured(
-        tmp_path / "new", {"new": token("new"), "breaks": token("breaks", gateway="x"), "mended": token("mended")}
+        tmp_path / "new",
+        {"new": token("new"), "breaks": token("breaks", more="digits: 3\n"), "mended": token("mended")},
     )
     done = run(capsys, "diff", str(old), str(new))
+    broken = "``breaks.yaml:5:9: error[bad-value]: `digits` has to be 4 at least``"
     assert done.out.splitlines() == [
         "tokens.d/breaks",
-        "  does not compile: a running daemon stays with what it has "
-        "(`breaks.yaml:3:10: error[unknown-gateway]: there is no gateway `x``)".replace("(`b", "(`` b").replace(
-            "``)", "` ``)"
-        ),
+        "  does not compile: a running daemon stays with what it has (" + broken + ")",
         "tokens.d/gone",
         "  is gone: the user `gone` is not let in",
         "tokens.d/mended",
