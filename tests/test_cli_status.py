@@ -75,7 +75,7 @@ def test_details(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         "  messages: 12, of which the last 10:",
         "    message_id console-3, to +4917*****67",
     ]
-    assert lines[21:28] == [
+    assert lines[22:29] == [
         "",
         "x:",
         "  binds:",

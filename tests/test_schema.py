@@ -303,6 +303,7 @@ READ_OTHERWISE = (
     "control",
     "key",
     "site",
+    "token",
     "json",
     "literal-dup",
 )
