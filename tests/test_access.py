@@ -6,16 +6,20 @@ import pwd
 import socket
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from other_user import IS_ROOT, Call, become, called
 from served import serving
+from token_files import token as file_of_token
 
 from smsgwd.caller import Caller
-from smsgwd.errors import RequestError
-from smsgwd.registry import AccessRule, SiteConfig
+from smsgwd.compile import compile_token
+from smsgwd.errors import Problem, RequestError
+from smsgwd.load import load
+from smsgwd.registry import AccessRule, SiteConfig, State, TokenEntry
 from smsgwd.server.access import look_up, read_caller
 
 ME = os.geteuid()
@@ -188,6 +192,27 @@ def test_the_list_shows_what_the_caller_may_see(open_folder: Path) -> None:
         assert answers[1][1]["gateways"]["ok"] == 1
     else:
         assert names == ["broken", "gated", "off", "ops-one"]
+
+
+def test_tokens_are_counted_that_the_caller_may_see(open_folder: Path) -> None:
+    """A rule for some gateways counts the tokens that these send for; what is wrong with others is not told."""
+    problem = Problem("tokens.d/x.yaml", 1, 1, "clear-pin", "a PIN stands here itself")
+
+    def entry(gateway: str | None) -> TokenEntry:
+        token = compile_token("x", load(file_of_token(gateway=gateway).encode(), "x.yaml"))[0] if gateway else None
+        return TokenEntry(str(gateway), State.OK if token else State.REJECTED, token, (problem,) * (not token))
+
+    async def scenario() -> list[tuple[int, Any]]:
+        async with serving(open_folder, config=SiteConfig(access=RULES)) as served:
+            tokens = {str(name): entry(name) for name in ("ops-one", "gated", None)}
+            served.configuration.registry = replace(served.configuration.registry, tokens=tokens)
+            return await asyncio.to_thread(
+                called, become(60_003) if IS_ROOT else (), served.path, [("GET", "/v1/status", [])]
+            )
+
+    ((status, content),) = asyncio.run(scenario())
+    assert (status, content["tokens"]["ok"], content["tokens"]["rejected"]) == ((200, 1, 0) if IS_ROOT else (200, 2, 1))
+    assert not IS_ROOT or content["problems"] == []
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command import CHECKOUT, run
 from language_server import LanguageServer, language_server
+from token_files import configured, token
 
 from smsgwd import schema
 
@@ -62,8 +63,9 @@ def written(folder: Path, name: str, text: str) -> Path:
 
 @with_server
 async def test_nothing_is_underlined_in_good_files(folder: Path, server: LanguageServer) -> None:
-    """The shipped examples, and the smsgwd.yaml of `init`, are fine for editors, too."""
-    files = [*sorted((folder / "gateways.d").iterdir()), folder / "smsgwd.yaml"]
+    """The shipped examples, the smsgwd.yaml of `init` and a token file are fine for editors, too."""
+    configured(folder, {"alice": MODELINE.replace("gateway", "token") + token()})
+    files = [*sorted((folder / "gateways.d").iterdir()), folder / "tokens.d" / "alice.yaml", folder / "smsgwd.yaml"]
     assert {path.name: found for path in files if (found := await server.open(path))} == {}
 
 
@@ -102,7 +104,7 @@ def of_schemas(name: str) -> set[int]:
 @with_server
 async def test_the_same_mistakes_are_underlined(folder: Path, server: LanguageServer) -> None:
     """Every line of the bad files with a mistake that a schema can tell is underlined, but for a few, listed ones."""
-    names = [path.stem for path in sorted(CASES.glob("*.yaml")) if not path.stem.startswith("site-")]
+    names = [path.stem for path in sorted(CASES.glob("*.yaml")) if not path.stem.startswith(("site-", "token-"))]
     missed = set()
     for name in (name for name in names if of_schemas(name)):
         path = written(folder, name, (CASES / f"{name}.yaml").read_bytes().decode("utf-8-sig"))

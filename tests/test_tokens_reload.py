@@ -305,6 +305,19 @@ async def test_a_kubernetes_volume(tmp_path: Path) -> None:
 
 
 @on_loop
+async def test_a_volume_of_tokens_alone(tmp_path: Path) -> None:
+    """tokens.d may be a volume of its own (a Secret); when it is swapped, each look is of one revision."""
+    etc = configured(tmp_path, {})
+    volume = etc / "tokens.d"
+    update_volume(volume, {"alice.yaml": token().encode(), "bob.yaml": token("bob").encode()})
+    async with followed(etc) as found:
+        assert states(found.reloader.registry) == {"alice": "ok", "bob": "ok"}
+        update_volume(volume, {"alice.yaml": token("bob").encode(), "carol.yaml": token().encode()})
+        await found.until(lambda registry: states(registry) == {"alice": "ok", "carol": "ok"})
+        assert all(not result.problems for result in found.results)
+
+
+@on_loop
 async def test_a_swapped_link(tmp_path: Path) -> None:
     """A checkout that is swapped under its link, as git-sync does, is followed into its tokens."""
     one = configured(tmp_path / "one", {"alice": token()})
