@@ -261,7 +261,7 @@ def test_reload_answers_with_what_it_did(tmp_path: Path) -> None:
     """POST /v1/reload gives digest, generation, names and problems."""
     response = answered(tmp_path, "POST", "/v1/reload")
     assert response.status == 200
-    assert set(response.json()) == {"digest", "generation", "added", "changed", "removed", "problems"}
+    assert set(response.json()) == {"digest", "generation", "added", "changed", "removed", "tokens", "problems"}
 
 
 def test_one_connection_serves_many_requests(tmp_path: Path) -> None:
