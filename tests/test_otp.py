@@ -13,13 +13,10 @@ from compiled import site_problems
 
 from smsgwd import sender
 from smsgwd.compile import compile_site
-from smsgwd.errors import RequestError
 from smsgwd.limits import Limiter
 from smsgwd.load import load
 from smsgwd.message import SendRequest
 from smsgwd.otp import Challenges, Clock, Verdict, Wanted, new_code
-from smsgwd.otp.seal import Sealed
-from smsgwd.otp.tries import Tries
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.registry import Limits, OtpSettings, Registry, SiteConfig, TextTemplate, Variable
 from smsgwd.secret import Secret, key_of
@@ -81,7 +78,7 @@ class Instance:
 
     def verify(self, transaction_id: str, otp: str, context: str = "") -> str:
         """The verdict in short."""
-        return short(self.challenges.verify(transaction_id, otp, context))
+        return short(asyncio.run(self.challenges.verify(transaction_id, otp, context)))
 
 
 def short(verdict: Verdict) -> str:
@@ -233,34 +230,6 @@ def test_codes_are_spread() -> None:
     """Of ten thousand codes of four digits each first digit takes its tenth, roughly."""
     counts = Counter(new_code(4)[0] for _ in range(10_000))
     assert all(800 < counts[digit] < 1200 for digit in "0123456789")
-
-
-def sealed(number: int, expires_at: float) -> Sealed:
-    """A challenge."""
-    return Sealed(number.to_bytes(12, "big"), expires_at, "123456")
-
-
-def test_counts_are_forgotten_with_their_challenge() -> None:
-    """Nothing is kept of a challenge that has expired, whatever order they expire in."""
-    tries = Tries()
-    for number in range(1000):
-        tries.judge(sealed(number, 100 + number * 7919 % 1000), right=number % 2 == 0, now=0, attempts=3)
-    assert len(tries) == 1000
-    for now in (99, 350, 1099, 1100):
-        tries.judge(sealed(1000, 2000), right=False, now=now, attempts=9)
-        assert len(tries) == 1 + sum(end > now for end in range(100, 1100))
-
-
-def test_counts_are_bounded() -> None:
-    """When no more can be counted, a try is refused and not let through; those that are known go on."""
-    tries = Tries(most=2)
-    for number in (1, 2):
-        tries.judge(sealed(number, 10), right=False, now=0, attempts=3)
-    with pytest.raises(RequestError, match="too many challenges") as caught:
-        tries.judge(sealed(3, 10), right=True, now=0, attempts=3)
-    assert caught.value.code == "overloaded"
-    assert tries.judge(sealed(1, 10), right=True, now=0, attempts=3).verified
-    assert tries.judge(sealed(3, 20), right=True, now=10, attempts=3).verified
 
 
 # --- the message ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Challenges: a one-time password goes out by SMS, and whoever brings it back with the transaction's id is believed.
 
 There is no database: what a challenge has to remember travels in its id, sealed (`seal`). What no id can carry, how
-often it was tried and that it was used, is counted here in memory (`tries`), until the challenge would end anyway.
+often it was tried and that it was used, is counted in a `store`, until the challenge would end anyway.
 """
 
 import hmac
@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from smsgwd.message import SendRequest
+from smsgwd.otp.memory import Memory
 from smsgwd.otp.seal import KeyRing
-from smsgwd.otp.tries import INVALID, Tries, Verdict
+from smsgwd.otp.store import INVALID, Store, Verdict
 from smsgwd.outcome import Kind, Outcome
 from smsgwd.registry import OtpSettings
 from smsgwd.secret import Secret, key_of
@@ -64,10 +65,12 @@ class Wanted:
 class Challenges:
     """Issues challenges and verifies them, for one event loop; `settings` tells those that hold now."""
 
-    def __init__(self, settings: Callable[[], OtpSettings], clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Callable[[], OtpSettings], clock: Clock | None = None, store: Store | None = None
+    ) -> None:
         self._settings = settings
-        self._clock = clock or Clock()
-        self._tries = Tries()
+        self.clock = clock or Clock()
+        self.store = store or Memory()
         self._own_key = os.urandom(32)
         self._given: Sequence[Secret] | None = None  # that the ring was made of
         self._ring = KeyRing([self._own_key])
@@ -78,17 +81,20 @@ class Challenges:
         outcome = await send(replace(wanted.message, otp=code))
         if outcome.kind is not Kind.ACCEPTED:
             return None, outcome
-        expires_at = self._clock.now() + wanted.ttl_s
+        expires_at = self.clock.now() + wanted.ttl_s
         return self._keys().seal(code, expires_at, wanted.context), outcome
 
-    def verify(self, transaction_id: str, otp: str, context: str = "") -> Verdict:
-        """Whether this code answers that challenge; a try is counted before anybody learns of it."""
-        now = self._clock.now()
+    async def verify(self, transaction_id: str, otp: str, context: str = "") -> Verdict:
+        """Whether this code answers that challenge; a try is counted before anybody learns of it.
+
+        Raises RequestError, as the store does.
+        """
+        now = self.clock.now()
         sealed = self._keys().open(transaction_id, context)
         if sealed is None or sealed.expires_at > now + TTL_S[-1] + _SLACK_S:
             return INVALID
         right = hmac.compare_digest(sealed.code.encode(), otp.encode("utf-8", "surrogatepass"))
-        return self._tries.judge(sealed, right=right, now=now, attempts=self._settings().attempts)
+        return await self.store.judge(sealed, right=right, now=now, attempts=self._settings().attempts)
 
     def _keys(self) -> KeyRing:
         given = self._settings().keys
