@@ -12,15 +12,16 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from smsgwd.errors import RequestError
 from smsgwd.message import SendRequest
-from smsgwd.otp.memory import Memory
 from smsgwd.otp.seal import KeyRing
-from smsgwd.otp.store import INVALID, Store, Verdict
+from smsgwd.otp.storage import Storage
+from smsgwd.otp.store import INVALID, Store, StoreLostError, Verdict
 from smsgwd.outcome import Kind, Outcome
 from smsgwd.registry import OtpSettings
 from smsgwd.secret import Secret, key_of
 
-__all__ = ["DIGITS", "TTL_S", "Challenges", "Clock", "Verdict", "Wanted"]
+__all__ = ["DIGITS", "TTL_S", "Challenges", "Clock", "StoreLostError", "Verdict", "Wanted"]
 
 log = logging.getLogger("smsgwd.otp")
 
@@ -63,14 +64,21 @@ class Wanted:
 
 
 class Challenges:
-    """Issues challenges and verifies them, for one event loop; `settings` tells those that hold now."""
+    """Issues challenges and verifies them, for one event loop; `settings` tells those that hold now.
+
+    `observe` hears how each verification ended: `verified`, a reason, or `unavailable`.
+    """
 
     def __init__(
-        self, settings: Callable[[], OtpSettings], clock: Clock | None = None, store: Store | None = None
+        self,
+        settings: Callable[[], OtpSettings],
+        clock: Clock | None = None,
+        observe: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
+        self._observe = observe
         self.clock = clock or Clock()
-        self.store = store or Memory()
+        self.storage = Storage(settings)
         self._own_key = os.urandom(32)
         self._given: Sequence[Secret] | None = None  # that the ring was made of
         self._ring = KeyRing([self._own_key])
@@ -84,11 +92,26 @@ class Challenges:
         expires_at = self.clock.now() + wanted.ttl_s
         return self._keys().seal(code, expires_at, wanted.context), outcome
 
+    @property
+    def store(self) -> Store:
+        """What remembers and counts, for one call: a reload may change it."""
+        return self.storage.store
+
     async def verify(self, transaction_id: str, otp: str, context: str = "") -> Verdict:
         """Whether this code answers that challenge; a try is counted before anybody learns of it.
 
-        Raises RequestError, as the store does.
+        Raises RequestError: storage-unavailable when the store is lost, overloaded when it cannot count any more.
         """
+        try:
+            verdict = await self._judged(transaction_id, otp, context)
+        except RequestError:
+            self._observe("unavailable")
+            raise
+        self._observe(str(verdict.reason or "verified"))
+        return verdict
+
+    async def _judged(self, transaction_id: str, otp: str, context: str) -> Verdict:
+        """The verdict. Wrong, used and expired take the same way; that an id is none is no secret."""
         now = self.clock.now()
         sealed = self._keys().open(transaction_id, context)
         if sealed is None or sealed.expires_at > now + TTL_S[-1] + _SLACK_S:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from smsgwd.errors import RequestError
 from smsgwd.otp.seal import Sealed
-from smsgwd.otp.store import VERIFIED, Reason, Verdict, key_of
+from smsgwd.otp.store import VERIFIED, Reason, Verdict, name_of
 
 MOST_TRIED = 200_000  # challenges that somebody has tried and that have not expired: some 60 MB
 MOST_RECENT = 100_000  # of open transactions, and of keys that failed: some 30 MB each
@@ -38,28 +38,28 @@ class Memory:
 
     async def remember(self, user: str, transaction_id: str, *, now: float, expires_at: float) -> None:
         """Keep the user's open transaction."""
-        self._open.put(key_of("user", user), transaction_id, now, expires_at)
+        self._open.put(name_of("user", user), transaction_id, now, expires_at)
 
     async def recall(self, user: str, *, now: float) -> str | None:
         """The user's open transaction."""
-        found = self._open.get(key_of("user", user), now)
+        found = self._open.get(name_of("user", user), now)
         return None if found is None else found[0]
 
     async def failed(self, key: str, *, now: float, window_s: float) -> int:
         """Count a failure."""
-        name = key_of("failed", key)
+        name = name_of("failed", key)
         count, ends_at = self._failures.get(name, now) or (0, now + window_s)
         self._failures.put(name, count + 1, now, ends_at)
         return count + 1
 
     async def failures(self, key: str, *, now: float, window_s: float) -> int:  # noqa: ARG002 - as it began
         """How many failures there are."""
-        count, _ = self._failures.get(key_of("failed", key), now) or (0, 0.0)
+        count, _ = self._failures.get(name_of("failed", key), now) or (0, 0.0)
         return count
 
     async def forgive(self, key: str) -> None:
         """Forget the failures."""
-        self._failures.drop(key_of("failed", key))
+        self._failures.drop(name_of("failed", key))
 
     async def close(self) -> None:
         """There is nothing to let go of."""

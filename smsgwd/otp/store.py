@@ -88,6 +88,6 @@ class Store(Protocol):
         """Let go of what the store holds open. What it has counted may outlive it."""
 
 
-def key_of(kind: str, name: str) -> str:
+def name_of(kind: str, name: str) -> str:
     """What a store calls a user, or a key of failures: of one length, and nobody reads the name in it."""
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, person=kind.encode()).hexdigest()
