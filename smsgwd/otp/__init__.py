@@ -66,19 +66,22 @@ class Wanted:
 class Challenges:
     """Issues challenges and verifies them, for one event loop; `settings` tells those that hold now.
 
-    `observe` hears how each verification ended: `verified`, a reason, or `unavailable`.
+    They are counted where the settings say, or in `store` if there is one. `observe` hears how each verification ended:
+    `verified`, a reason, or `unavailable`.
     """
 
     def __init__(
         self,
         settings: Callable[[], OtpSettings],
         clock: Clock | None = None,
+        store: Store | None = None,
         observe: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._observe = observe
         self.clock = clock or Clock()
         self.storage = Storage(settings)
+        self._store = store
         self._own_key = os.urandom(32)
         self._given: Sequence[Secret] | None = None  # that the ring was made of
         self._ring = KeyRing([self._own_key])
@@ -95,7 +98,7 @@ class Challenges:
     @property
     def store(self) -> Store:
         """What remembers and counts, for one call: a reload may change it."""
-        return self.storage.store
+        return self.storage.store if self._store is None else self._store
 
     async def verify(self, transaction_id: str, otp: str, context: str = "") -> Verdict:
         """Whether this code answers that challenge; a try is counted before anybody learns of it.
