@@ -5,7 +5,8 @@ exact. A key is a prefix and a hash (of a challenge: its nonce), so nobody reads
 each goes by itself soon after its challenge, transaction or window has ended.
 
 A step is never asked twice: nobody knows whether one that was not answered has been counted, and a code that it has
-used up would be told used. Whoever waits for it waits `PATIENCE_S` at most; the step itself goes on.
+used up would be told used. It is asked whether its caller waits or not. From a server that hangs all who wait are free
+after `PATIENCE_S`.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import math
 import os
 import re
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import redis.asyncio as client
@@ -22,6 +23,7 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from smsgwd.errors import RequestError
 from smsgwd.otp.seal import Sealed
 from smsgwd.otp.store import Reason, StoreLostError, Verdict, name_of
 from smsgwd.registry import RedisServer
@@ -30,7 +32,8 @@ PREFIX = "smsgwd:otp:"
 CONNECTIONS = 16
 CONNECT_S = 1.0
 ANSWER_S = 1.0
-PATIENCE_S = 2.0  # of a caller, for connection and answer together
+PATIENCE_S = 2.0  # for connection and answer together
+MOST_ASKED = 2_000  # at once, in tasks of two for each; what comes beyond is refused
 LOOK_S = 5.0  # how often a server that answers is looked at
 LOOK_AGAIN_S = 0.25  # and one that does not
 _SLACK_MS = 60_000  # a count is kept for so much longer: the clock of another instance may be behind ours
@@ -106,6 +109,7 @@ class Redis:
         self._changes = 0  # how often it was found to be lost, or to answer
         self._redis = client.Redis.from_pool(_pool(server))
         self._running: set[asyncio.Task[Any]] = set()
+        self._turns = asyncio.Semaphore(CONNECTIONS - 1)  # one is left for `_look`
         self._doubted = asyncio.Event()
         self._looking = asyncio.create_task(self._look())
 
@@ -141,36 +145,47 @@ class Redis:
     async def close(self) -> None:
         """Close the connections, when all that was asked has been answered; what is counted stays."""
         self._looking.cancel()
-        await asyncio.wait({self._looking, *self._running})
+        while self._running:
+            await asyncio.wait(self._running)
+        await asyncio.wait({self._looking})
         await self._redis.aclose()
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
     async def _ask(self, *command: str | int) -> Any:
-        """The answer to a command."""
-        if self.up is False:
-            raise StoreLostError
-        began = self._changes
-        try:
-            return await self._run(*command)
-        except Exception as error:  # noqa: BLE001 - whatever the library raises: there is no answer
-            if began == self._changes:  # else it is older than what is known by now
-                self._lost(_words(error))
-            raise StoreLostError from None  # what is below may quote the server
+        """The answer to a command, which is asked whether somebody waits for it or not."""
+        if len(self._running) >= MOST_ASKED:
+            raise RequestError("overloaded", "too much is asked of the storage of one-time passwords")
+        return await asyncio.shield(self._begin(self._asked(*command)))
 
-    async def _run(self, *command: str | int) -> Any:
-        """The answer to a command, which runs to its end whether somebody waits for it or not.
+    async def _asked(self, *command: str | int) -> Any:
+        async with self._turns:  # many at one moment are no reason to think that a server is slow
+            if self.up is False:
+                raise StoreLostError
+            began = self._changes
+            try:
+                return await self._answer(*command)
+            except Exception as error:  # noqa: BLE001 - whatever the library raises: there is no answer
+                if began == self._changes:  # else it is older than what is known by now
+                    self._lost(_words(error))
+                raise StoreLostError from None  # what is below may quote the server
 
-        It is never cancelled: that could lose its connection to the pool. The library's own timeouts end it.
+    async def _answer(self, *command: str | int) -> Any:
+        """The answer of the server, if it comes in time.
+
+        A command is never cancelled: that could lose its connection to the pool. The library's own timeouts end it.
         """
-        answer = self._redis.execute_command(*command)  # type: ignore[no-untyped-call] # theirs carries no types
-        task = asyncio.create_task(answer)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
+        task = self._begin(self._redis.execute_command(*command))  # type: ignore[no-untyped-call] # theirs has no types
         await asyncio.wait({task}, timeout=PATIENCE_S)
         if not task.done():
             raise TimeoutError
         return task.result()
+
+    def _begin(self, step: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = asyncio.create_task(step)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -194,7 +209,7 @@ class Redis:
         probe = f"{PREFIX}look:{os.urandom(8).hex()}"
         while True:
             try:
-                await self._run("EVAL", _JUDGE, 1, probe, 0, 1, 0, 1000)
+                await self._answer("EVAL", _JUDGE, 1, probe, 0, 1, 0, 1000)
             except Exception as error:  # noqa: BLE001 - whatever a server answers, a later look may find it well
                 self._lost(_words(error))
             else:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from smsgwd.otp.memory import Memory
 from smsgwd.otp.seal import Sealed
@@ -26,15 +26,14 @@ class Storage:
         self._memory = Memory()
         self._server: RedisServer | None = None
         self._redis: Redis | None = None
+        self._both: Both | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def store(self) -> Store:
         """The store for one call."""
         self.follow()
-        if self._redis is None:
-            return self._memory
-        return Both(self._redis, self._memory) if self._settings().fail_open else self._redis
+        return (self._both if self._settings().fail_open else self._redis) or self._memory
 
     @property
     def up(self) -> bool:
@@ -50,6 +49,7 @@ class Storage:
         self._let_go()
         self._server = server
         self._redis = None if server is None else self._opened(server)
+        self._both = None if self._redis is None else Both(self._redis, self._memory)
 
     def _opened(self, server: RedisServer) -> "Redis":
         from smsgwd.otp.redis import Redis  # noqa: PLC0415 - the package is an extra, and takes 0.1 s to import
@@ -73,26 +73,36 @@ class Storage:
     async def close(self) -> None:
         """Close what is open, after its last call."""
         self._let_go()
-        self._redis, self._server = None, None
+        self._redis = self._both = self._server = None
         if self._closing:
             await asyncio.wait(self._closing)
 
 
 class Both:
-    """A `Store` that is never lost: all is counted in the shared one and in our own, and the stricter one decides.
+    """A `Store` that is never lost: the shared one decides, and our own counts along and decides while it is lost.
 
-    So what this instance has counted holds before, while and after the shared store is lost.
+    What our own has counted holds afterwards, too: of both verdicts the stricter one is given. The shared store is
+    asked first, and our own hears of what that has counted: were both asked at once, of two right codes at one moment
+    each could be the first in one of them, and neither in both. Each step runs to its end, also when its caller goes.
     """
 
     def __init__(self, shared: Store, own: Memory) -> None:
         self._shared = shared
         self._own = own
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def judge(self, sealed: Sealed, *, right: bool, now: float, attempts: int) -> Verdict:
         """Count a try, and judge it."""
-        own = await self._own.judge(sealed, right=right, now=now, attempts=attempts)
-        shared = await _or(own, self._shared.judge(sealed, right=right, now=now, attempts=attempts))
-        return _stricter(own, shared)
+        return await self._whole(self._judged(sealed, right=right, now=now, attempts=attempts))
+
+    async def _judged(self, sealed: Sealed, *, right: bool, now: float, attempts: int) -> Verdict:
+        try:
+            shared = await self._shared.judge(sealed, right=right, now=now, attempts=attempts)
+        except StoreLostError:
+            return await self._own.judge(sealed, right=right, now=now, attempts=attempts)
+        if shared.reason not in (None, Reason.WRONG):
+            return shared
+        return _stricter(shared, await self._own.judge(sealed, right=right, now=now, attempts=attempts))
 
     async def remember(self, user: str, transaction_id: str, *, now: float, expires_at: float) -> None:
         """Keep the user's open transaction."""
@@ -106,13 +116,16 @@ class Both:
 
     async def failed(self, key: str, *, now: float, window_s: float) -> int:
         """Count a failure."""
-        own = await self._own.failed(key, now=now, window_s=window_s)
-        return max(own, await _or(own, self._shared.failed(key, now=now, window_s=window_s)))
+        return await self._whole(self._failed(key, now, window_s))
+
+    async def _failed(self, key: str, now: float, window_s: float) -> int:
+        shared = await _or(0, self._shared.failed(key, now=now, window_s=window_s))
+        return max(shared, await self._own.failed(key, now=now, window_s=window_s))
 
     async def failures(self, key: str, *, now: float, window_s: float) -> int:
         """How many failures there are."""
-        own = await self._own.failures(key, now=now, window_s=window_s)
-        return max(own, await _or(own, self._shared.failures(key, now=now, window_s=window_s)))
+        shared = await _or(0, self._shared.failures(key, now=now, window_s=window_s))
+        return max(shared, await self._own.failures(key, now=now, window_s=window_s))
 
     async def forgive(self, key: str) -> None:
         """Forget the failures."""
@@ -123,6 +136,17 @@ class Both:
         """Close the shared store."""
         await self._shared.close()
 
+    async def _whole(self, step: Coroutine[Any, Any, Answer]) -> Answer:
+        task = asyncio.create_task(step)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; nobody may be left, and that is no reason to complain
+
 
 async def _or(own: Answer, shared: Awaitable[Answer]) -> Answer:
     """What the shared store answers, or our own answer while it is lost."""
@@ -132,9 +156,8 @@ async def _or(own: Answer, shared: Awaitable[Answer]) -> Answer:
         return own
 
 
-def _stricter(own: Verdict, shared: Verdict) -> Verdict:
-    if own.verified or shared.verified:
-        return shared if own.verified else own
-    if own.reason is shared.reason is Reason.WRONG:
-        return min(own, shared, key=lambda verdict: verdict.attempts_left or 0)
-    return own if shared.reason is Reason.WRONG else shared
+def _stricter(shared: Verdict, own: Verdict) -> Verdict:
+    """The shared one has just counted this try; our own may know of more."""
+    if own.verified or shared.reason is own.reason is Reason.WRONG:
+        return min(shared, own, key=lambda verdict: verdict.attempts_left or 0)
+    return own
