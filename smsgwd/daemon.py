@@ -154,6 +154,7 @@ class Daemon:
         self._api.end_streams()  # their connections take nothing more by now
         await self._sends.drain()
         await self._runner.cleanup()
+        await self._api.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -214,6 +215,7 @@ class Daemon:
                 self._log_settings = config.log
             self._services.access = await asyncio.to_thread(look_up, config.access)
             self._sends.follow()
+            self._api.follow()
             if config.socket != self._at_start.socket:
                 log.warning("`socket` of smsgwd.yaml has changed: that takes a restart")
             self._notifier.status(self._standing())

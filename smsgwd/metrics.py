@@ -1,11 +1,11 @@
 """What Prometheus sees. A label holds a name of the configuration or a word of ours, never what a caller wrote."""
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -59,6 +59,16 @@ class Metrics:
             ["code"],
             registry=self._registry,
         )
+        self._verifications = Counter(
+            "smsgwd_otp_verifications",
+            "One-time passwords that came back: verified, or why not; unavailable while the storage was lost.",
+            ["result"],
+            registry=self._registry,
+        )
+        self._storage_up = Gauge(
+            "smsgwd_otp_storage_up", "Whether the storage of one-time passwords answers.", registry=self._registry
+        )
+        self._storage_up.set(1)
         self._duration = Histogram(
             "smsgwd_send_duration_seconds",
             "How long sends took, all attempts included.",
@@ -81,6 +91,14 @@ class Metrics:
     def refused(self, code: str) -> None:
         """Count a request that was refused, by the code of its problem."""
         self._refused.labels(code).inc()
+
+    def verification(self, result: str) -> None:
+        """Count a one-time password that came back; `result` is a word of ours."""
+        self._verifications.labels(result).inc()
+
+    def show_storage(self, up: Callable[[], bool]) -> None:
+        """Ask at each scrape whether the storage of one-time passwords answers."""
+        self._storage_up.set_function(up)
 
     def exposition(self) -> bytes:
         """All of it, in Prometheus' text format (`CONTENT_TYPE`)."""

@@ -359,12 +359,35 @@ class AccessRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisServer:
+    """A redis that instances share: at a host, or at a Unix socket (`path`). What it prints names no user."""
+
+    host: str = ""
+    port: int = 6379
+    path: str = ""
+    database: int = 0
+    tls: bool = False
+    username: str = field(default="", repr=False)
+    password: Secret | None = None
+
+    @property
+    def name(self) -> str:
+        """What a log calls it: its URL without user and password."""
+        if self.path:
+            return f"unix://{self.path}?db={self.database}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.database}"
+
+
+@dataclass(frozen=True, slots=True)
 class OtpSettings:
     """`otp` of smsgwd.yaml. Each key is base64 of 32 octets; the first one seals, each opens."""
 
     keys: tuple[Secret, ...] = ()
     attempts: int = 3  # wrong codes that one challenge takes
     limits: Limits = Limits(per_recipient=Pace(5, 600.0, "5/10m"))  # on challenges, beside all other limits
+    storage: RedisServer | None = None  # None: the memory
+    fail_open: bool = False  # without the storage the counts of this instance alone decide
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,3 +85,4 @@ async def serving(
         async with asyncio.timeout(10):
             await sends.drain()
             await runner.cleanup()
+            await api.close()

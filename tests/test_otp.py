@@ -1,6 +1,8 @@
 import asyncio
 import base64
 import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,20 +10,17 @@ from typing import Any
 
 import gated_provider
 import pytest
-from command import run
+from command import environment, run
 from compiled import site_problems
 
 from smsgwd import sender
 from smsgwd.compile import compile_site
-from smsgwd.errors import RequestError
 from smsgwd.limits import Limiter
 from smsgwd.load import load
 from smsgwd.message import SendRequest
 from smsgwd.otp import Challenges, Clock, Verdict, Wanted, new_code
-from smsgwd.otp.seal import Sealed
-from smsgwd.otp.tries import Tries
 from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.registry import Limits, OtpSettings, Registry, SiteConfig, TextTemplate, Variable
+from smsgwd.registry import Limits, OtpSettings, RedisServer, Registry, SiteConfig, TextTemplate, Variable
 from smsgwd.secret import Secret, key_of
 from smsgwd.templates import Scope, compile_template
 from smsgwd.units import parse_pace
@@ -81,7 +80,7 @@ class Instance:
 
     def verify(self, transaction_id: str, otp: str, context: str = "") -> str:
         """The verdict in short."""
-        return short(self.challenges.verify(transaction_id, otp, context))
+        return short(asyncio.run(self.challenges.verify(transaction_id, otp, context)))
 
 
 def short(verdict: Verdict) -> str:
@@ -233,34 +232,6 @@ def test_codes_are_spread() -> None:
     """Of ten thousand codes of four digits each first digit takes its tenth, roughly."""
     counts = Counter(new_code(4)[0] for _ in range(10_000))
     assert all(800 < counts[digit] < 1200 for digit in "0123456789")
-
-
-def sealed(number: int, expires_at: float) -> Sealed:
-    """A challenge."""
-    return Sealed(number.to_bytes(12, "big"), expires_at, "123456")
-
-
-def test_counts_are_forgotten_with_their_challenge() -> None:
-    """Nothing is kept of a challenge that has expired, whatever order they expire in."""
-    tries = Tries()
-    for number in range(1000):
-        tries.judge(sealed(number, 100 + number * 7919 % 1000), right=number % 2 == 0, now=0, attempts=3)
-    assert len(tries) == 1000
-    for now in (99, 350, 1099, 1100):
-        tries.judge(sealed(1000, 2000), right=False, now=now, attempts=9)
-        assert len(tries) == 1 + sum(end > now for end in range(100, 1100))
-
-
-def test_counts_are_bounded() -> None:
-    """When no more can be counted, a try is refused and not let through; those that are known go on."""
-    tries = Tries(most=2)
-    for number in (1, 2):
-        tries.judge(sealed(number, 10), right=False, now=0, attempts=3)
-    with pytest.raises(RequestError, match="too many challenges") as caught:
-        tries.judge(sealed(3, 10), right=True, now=0, attempts=3)
-    assert caught.value.code == "overloaded"
-    assert tries.judge(sealed(1, 10), right=True, now=0, attempts=3).verified
-    assert tries.judge(sealed(3, 20), right=True, now=10, attempts=3).verified
 
 
 # --- the message ----------------------------------------------------------------------------------------------------
@@ -437,11 +408,133 @@ def test_a_missing_key_is_not_served(tmp_path: Path) -> None:
         ("{keys: {k1: abc}}", "wrong-type"),
         ("{per_recipient: 5}", "bad-value"),
         ("{per_recipient: 0/m}", "bad-value"),
-        ("{storage: 'redis://localhost'}", "not-supported"),
-        ("{fail: open}", "not-supported"),
+        ("{storage: redis}", "bad-value"),
+        ("{storage: ''}", "bad-value"),
+        ("{storage: 'http://localhost'}", "bad-value"),
+        ("{storage: {url: 'redis://localhost'}}", "wrong-type"),
+        ("{fail: maybe}", "bad-value"),
+        ("{storage: 'redis://:canary@localhost'}", "literal-secret"),
+        ("{storage: 'unix://u:canary@/run/redis.sock'}", "literal-secret"),
+        ("{storage: 'redis://{{ phone }}@localhost'}", "unknown-name"),
+        ("{storage: 'redis://:{{ secrets.nobody }}@localhost'}", "unknown-name"),
         ("{key: {}}", "unknown-key"),
     ],
 )
 def test_wrong_settings_are_findings(otp: str, found: str) -> None:
-    """What cannot be, and what this version cannot do, is told."""
-    assert [problem.code for problem in site_problems(f"otp: {otp}\n")] == [found]
+    """What cannot be is told, and no password."""
+    problems = site_problems(f"otp: {otp}\n")
+    assert [problem.code for problem in problems] == [found]
+    assert "canary" not in f"{problems[0]}{problems[0].hint}"
+
+
+def stored(folder: Path, storage: str, **secrets: str) -> tuple[SiteConfig | None, list[str]]:
+    """smsgwd.yaml with a storage, and the files of its secrets."""
+    for name, text in secrets.items():
+        (folder / name).write_text(text)
+    named = ", ".join(f"{name}: {{file: {name}}}" for name in secrets)
+    return site(folder, f"otp:\n  fail: open\n  storage: {storage}\nsecrets: {{{named}}}\n")
+
+
+CANARY = "p@ss:w/ord?#%+ü 4711"
+
+
+@pytest.mark.parametrize(
+    ("storage", "server", "name"),
+    [
+        ("redis://localhost", RedisServer("localhost"), "redis://localhost:6379/0"),
+        (
+            "rediss://h.example:7000/12",
+            RedisServer("h.example", 7000, database=12, tls=True),
+            "rediss://h.example:7000/12",
+        ),
+        ("'redis://[::1]/'", RedisServer("::1"), "redis://[::1]:6379/0"),
+        ("'redis://:{{ secrets.pw }}@h'", RedisServer("h", password=Secret(CANARY)), "redis://h:6379/0"),
+        (
+            "'redis://{{ secrets.user }}:{{ secrets.pw }}@h:1/2'",
+            RedisServer("h", 1, database=2, username="user-canary", password=Secret(CANARY)),
+            "redis://h:1/2",
+        ),
+        ("unix:///run/redis.sock", RedisServer(path="/run/redis.sock"), "unix:///run/redis.sock?db=0"),
+        (
+            "'unix://:{{ secrets.pw }}@/run/redis.sock?db=3'",
+            RedisServer(path="/run/redis.sock", database=3, password=Secret(CANARY)),
+            "unix:///run/redis.sock?db=3",
+        ),
+        ("'{{ secrets.url }}'", RedisServer("h", password=Secret("url-canary")), "redis://h:6379/0"),
+    ],
+)
+def test_a_storage(tmp_path: Path, storage: str, server: RedisServer, name: str) -> None:
+    """A URL becomes a server, whatever its password is made of; what is printed of it holds no user and no password."""
+    config, found = stored(tmp_path, storage, pw=CANARY, user="user-canary", url="redis://:url-canary@h")
+    assert [one for one in found if "unused" not in one] == []
+    assert config is not None
+    assert config.otp.fail_open
+    assert (config.otp.storage, config.otp.storage and config.otp.storage.name) == (server, name)
+    assert not any(word in repr(config) for word in (CANARY, "canary"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis:///0",
+        "redis://h:0x1",
+        "redis://h:99999",
+        "redis://[::1",
+        "redis://h/x",
+        "redis://h/0/1",
+        "redis://h/-1",
+        "redis://h/123456",
+        "redis://h/0?db=1",
+        "redis://h/0#1",
+        "redis://user-canary@h",
+        "redis://h h",
+        "redis://h\u00fc",
+        "unix://run/redis.sock",
+        "unix://",
+        "unix:///",
+        "unix:///s?db=",
+        "unix:///s?db=1&db=2",
+        "unix:///s?timeout=1",
+        "unix:///s#x",
+    ],
+)
+def test_a_bad_storage_is_a_finding(tmp_path: Path, url: str) -> None:
+    """It is told at its place, whether it stands in the file or is a secret, and never repeated."""
+    for storage, where in ((f"'{url}'", "3:12"), ("'{{ secrets.url }}'", "3:12")):
+        (tmp_path / "url").write_text(url)
+        text = f"otp:\n  fail: open\n  storage: {storage}\nsecrets: {{url: {{file: url}}}}\n"
+        config, problems = compile_site(load(text.encode(), "smsgwd.yaml"), tmp_path, resolve=True)
+        assert config is None
+        assert [f"{one.line}:{one.column} {one.code}" for one in problems] == [f"{where} bad-storage"]
+        assert url.partition("://")[2] not in problems[0].message or url.endswith("://")
+        assert "canary" not in problems[0].message
+
+
+def test_another_url_is_a_finding_when_it_is_a_secret(tmp_path: Path) -> None:
+    """A secret that is no URL of a redis is told as such."""
+    assert stored(tmp_path, "'{{ secrets.url }}'", url="https://canary@h/")[1] == ["3:12 bad-storage"]
+
+
+def test_a_storage_without_its_secret_is_not_served(tmp_path: Path) -> None:
+    """Without the password nobody could verify anything: the file is not sound, and both places are told."""
+    text = "otp: {storage: 'redis://:{{ secrets.pw }}@h'}\nsecrets: {pw: {file: gone}}\n"
+    assert site(tmp_path, text) == (None, ["1:16 missing-secret", "2:22 missing-secret"])
+    config, problems = compile_site(load(text.encode(), "smsgwd.yaml"), tmp_path, resolve=False)
+    assert config is not None
+    assert problems == ()
+
+
+def test_a_storage_whose_package_is_not_installed(tmp_path: Path) -> None:
+    """Without the extra its finding says how to install it; a plain check, which opens nothing, has none."""
+    (tmp_path / "smsgwd.yaml").write_text("otp: {storage: 'redis://h'}\n")
+    hidden = "import sys; sys.modules['redis'] = None; from smsgwd.__main__ import main; sys.exit(main())"
+    told = []
+    for more in (["--secrets"], []):
+        arguments = [sys.executable, "-c", hidden, "check", "--config", str(tmp_path), *more]
+        done = subprocess.run(arguments, capture_output=True, text=True, env=environment(), timeout=60, check=False)
+        told.append((done.returncode, done.stdout + done.stderr))
+    assert told[0][0] == 1
+    assert "smsgwd.yaml:1:16: error[missing-extra]: the package redis is not installed" in told[0][1]
+    assert "pip install 'smsgwd[redis]'" in told[0][1]
+    assert told[1][0] == 0

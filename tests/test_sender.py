@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from scripted import ACCEPTED, BUSY, NUMBER, Scripted, gateway
 
+from smsgwd.caller import Caller
 from smsgwd.errors import MessageError, RequestError, SubmitError
 from smsgwd.message import SendRequest
 from smsgwd.msisdn import PhoneRules
@@ -266,7 +267,7 @@ def logged(caplog: pytest.LogCaptureFixture, outcome: Outcome, **members: Any) -
 def test_the_log_finds_a_message_again(caplog: pytest.LogCaptureFixture) -> None:
     """Ids of the provider, the caller's reference and who called stand in the line of a send."""
     accepted = replace(ACCEPTED, message_ids=("SM1", "20241122104711"))
-    line = logged(caplog, accepted, text="hi", reference="order-42", caller=1001)
+    line = logged(caplog, accepted, text="hi", reference="order-42", caller=Caller(1001))
     assert (line["message_ids"], line["reference"], line["uid"]) == (["SM1", "20241122104711"], "order-42", 1001)
     line = logged(caplog, Outcome(Kind.REJECTED, Reason.PROVIDER), text="hi")
     assert not {"message_ids", "reference", "uid", "tried"} & line.keys()

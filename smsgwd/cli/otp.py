@@ -34,7 +34,8 @@ examples:
   smsgwd otp verify "$id" 493817
   smsgwd otp verify "$id" - --context alice@vpn       the code comes on standard input
 
-exit codes: 0 verified, 1 not verified or refused, 2 wrong usage. Each try counts.
+exit codes: 0 verified, 1 not verified or refused, 2 wrong usage, 75 nobody can say at this moment (the storage of
+one-time passwords is lost, the daemon overloaded). Each try counts.
 """
 
 

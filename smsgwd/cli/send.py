@@ -9,7 +9,7 @@ from smsgwd.outcome import EXIT_CODES, Kind, Outcome
 
 _PATIENCE_S = 65.0  # longer than the longest usual deadline of a gateway
 _SLACK_S = 5.0  # between a deadline and the daemon's word about it
-_TRY_AGAIN = {"gateway-unavailable", "overloaded"}  # refusals that another time may not meet
+_TRY_AGAIN = {"gateway-unavailable", "overloaded", "storage-unavailable"}  # refusals that another time may not meet
 _KEY = re.compile("[!-~]{1,255}")
 _ADVICE = {
     Kind.UNSENT: "nobody took it: trying again is safe",

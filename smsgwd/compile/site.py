@@ -8,6 +8,7 @@ from smsgwd import advice, credentials, schema
 from smsgwd.compile.draft import Draft, ordered
 from smsgwd.compile.limits import limits_of, pace_of
 from smsgwd.compile.secrets import secret_of, secrets_of
+from smsgwd.compile.storage import storage_of
 from smsgwd.errors import Problem, has_errors
 from smsgwd.ignores import silence
 from smsgwd.load import Source
@@ -74,14 +75,24 @@ def _site(draft: Draft, data: Mapping[str, Any]) -> Site:
 
 
 def _otp(draft: Draft, data: Mapping[str, Any]) -> OtpSettings | None:
-    """`otp`; None where a key is missing: what another instance has sealed with it would look forged."""
+    """`otp`; None where a secret is missing.
+
+    What another instance has sealed with a missing key would look forged, and without the password of the storage
+    nobody could verify anything.
+    """
     before = len(draft.problems)
     keys = tuple(_sealing_key(draft, name, reference) for name, reference in data.get("keys", {}).items())
     pace = pace_of(draft, data, "per_recipient", "otp") or OtpSettings().limits.per_recipient
+    storage = storage_of(draft, data)
     if has_errors(draft.problems[before:]):
         return None
-    keys = keys if draft.resolved else ()
-    return OtpSettings(keys, data.get("attempts", OtpSettings().attempts), Limits(per_recipient=pace))
+    return OtpSettings(
+        keys=keys if draft.resolved else (),
+        attempts=data.get("attempts", OtpSettings().attempts),
+        limits=Limits(per_recipient=pace),
+        storage=storage,
+        fail_open=data.get("fail") == "open",
+    )
 
 
 def _sealing_key(draft: Draft, name: str, reference: Mapping[str, str]) -> Secret:

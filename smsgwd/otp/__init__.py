@@ -1,7 +1,7 @@
 """Challenges: a one-time password goes out by SMS, and whoever brings it back with the transaction's id is believed.
 
 There is no database: what a challenge has to remember travels in its id, sealed (`seal`). What no id can carry, how
-often it was tried and that it was used, is counted here in memory (`tries`), until the challenge would end anyway.
+often it was tried and that it was used, is counted in a `store`, until the challenge would end anyway.
 """
 
 import hmac
@@ -12,14 +12,16 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from smsgwd.errors import RequestError
 from smsgwd.message import SendRequest
 from smsgwd.otp.seal import KeyRing
-from smsgwd.otp.tries import INVALID, Tries, Verdict
+from smsgwd.otp.storage import Storage
+from smsgwd.otp.store import INVALID, Store, StoreLostError, Verdict
 from smsgwd.outcome import Kind, Outcome
 from smsgwd.registry import OtpSettings
 from smsgwd.secret import Secret, key_of
 
-__all__ = ["DIGITS", "TTL_S", "Challenges", "Clock", "Verdict", "Wanted"]
+__all__ = ["DIGITS", "TTL_S", "Challenges", "Clock", "StoreLostError", "Verdict", "Wanted"]
 
 log = logging.getLogger("smsgwd.otp")
 
@@ -62,12 +64,24 @@ class Wanted:
 
 
 class Challenges:
-    """Issues challenges and verifies them, for one event loop; `settings` tells those that hold now."""
+    """Issues challenges and verifies them, for one event loop; `settings` tells those that hold now.
 
-    def __init__(self, settings: Callable[[], OtpSettings], clock: Clock | None = None) -> None:
+    They are counted where the settings say, or in `store` if there is one. `observe` hears how each verification ended:
+    `verified`, a reason, or `unavailable`.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], OtpSettings],
+        clock: Clock | None = None,
+        store: Store | None = None,
+        observe: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
-        self._clock = clock or Clock()
-        self._tries = Tries()
+        self._observe = observe
+        self.clock = clock or Clock()
+        self.storage = Storage(settings)
+        self._store = store
         self._own_key = os.urandom(32)
         self._given: Sequence[Secret] | None = None  # that the ring was made of
         self._ring = KeyRing([self._own_key])
@@ -78,17 +92,35 @@ class Challenges:
         outcome = await send(replace(wanted.message, otp=code))
         if outcome.kind is not Kind.ACCEPTED:
             return None, outcome
-        expires_at = self._clock.now() + wanted.ttl_s
+        expires_at = self.clock.now() + wanted.ttl_s
         return self._keys().seal(code, expires_at, wanted.context), outcome
 
-    def verify(self, transaction_id: str, otp: str, context: str = "") -> Verdict:
-        """Whether this code answers that challenge; a try is counted before anybody learns of it."""
-        now = self._clock.now()
+    @property
+    def store(self) -> Store:
+        """What remembers and counts, for one call: a reload may change it."""
+        return self.storage.store if self._store is None else self._store
+
+    async def verify(self, transaction_id: str, otp: str, context: str = "") -> Verdict:
+        """Whether this code answers that challenge; a try is counted before anybody learns of it.
+
+        Raises RequestError: storage-unavailable when the store is lost, overloaded when it cannot count any more.
+        """
+        try:
+            verdict = await self._judged(transaction_id, otp, context)
+        except RequestError:
+            self._observe("unavailable")
+            raise
+        self._observe(str(verdict.reason or "verified"))
+        return verdict
+
+    async def _judged(self, transaction_id: str, otp: str, context: str) -> Verdict:
+        """The verdict. Wrong, used and expired take the same way; that an id is none is no secret."""
+        now = self.clock.now()
         sealed = self._keys().open(transaction_id, context)
         if sealed is None or sealed.expires_at > now + TTL_S[-1] + _SLACK_S:
             return INVALID
         right = hmac.compare_digest(sealed.code.encode(), otp.encode("utf-8", "surrogatepass"))
-        return self._tries.judge(sealed, right=right, now=now, attempts=self._settings().attempts)
+        return await self.store.judge(sealed, right=right, now=now, attempts=self._settings().attempts)
 
     def _keys(self) -> KeyRing:
         given = self._settings().keys

@@ -27,12 +27,21 @@ class Api:
         self.draining = False
         self._services = services
         self._messages = Messages(services)
-        challenges = Challenges(lambda: services.registry.config.otp)
-        self._router = Router((self._messages, ChallengeCalls(services, challenges), State(services)))
+        self._challenges = Challenges(lambda: services.registry.config.otp, observe=services.metrics.verification)
+        services.metrics.show_storage(lambda: self._challenges.storage.up)
+        self._router = Router((self._messages, ChallengeCalls(services, self._challenges), State(services)))
 
     def end_streams(self) -> None:
         """Read no further lines of the streams that run."""
         self._messages.end_streams()
+
+    def follow(self) -> None:
+        """Take over the storage of a new configuration."""
+        self._challenges.storage.follow()
+
+    async def close(self) -> None:
+        """No call comes any more: let go of the storage."""
+        await self._challenges.storage.close()
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to any request: never an exception, never a traceback."""

@@ -27,6 +27,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "invalid-config": (422, "The configuration is not valid"),
     "idempotency-mismatch": (422, "The Idempotency-Key was used with another body"),
     "gateway-unavailable": (503, "The gateway cannot send"),
+    "storage-unavailable": (503, "The storage of one-time passwords cannot be asked"),
     "overloaded": (503, "Too much is going on"),
     "internal": (500, "Something unforeseen went wrong"),
 }
@@ -35,7 +36,7 @@ _OUTCOMES: Mapping[Kind, str] = {
     Kind.UNSENT: "Nobody took the message",
     Kind.UNKNOWN: "Someone may have taken the message",
 }
-_OVERLOADED_RETRY_S = 1
+_RETRY_S = {"overloaded": 1, "storage-unavailable": 1}  # what may be better in a moment
 
 
 def answer(
@@ -73,8 +74,8 @@ def document(code: str, detail: str, members: Mapping[str, Any] | None = None) -
 def problem(error: RequestError, headers: Mapping[str, str] | None = None) -> web.Response:
     """The answer that refuses a request."""
     content = document(error.code, error.detail, error.members)
-    if error.code == "overloaded":
-        headers = {"Retry-After": str(_OVERLOADED_RETRY_S), **(headers or {})}
+    if error.code in _RETRY_S:
+        headers = {"Retry-After": str(_RETRY_S[error.code]), **(headers or {})}
     return answer(content, status=content["status"], content_type=PROBLEM, headers=headers)
 
 

@@ -46,7 +46,7 @@ class ChallengeCalls:
         """Whether a one-time password is the one that was sent."""
         self._services.access.require(call.caller, OTP_VERIFY)
         tried = read_try(await read_json(call.request))
-        verdict = self._challenges.verify(tried.transaction_id, tried.otp, tried.context)
+        verdict = await self._challenges.verify(tried.transaction_id, tried.otp, tried.context)
         log.info("verification", extra={**verdict.as_dict(), **call.caller.as_log()})
         return answer(verdict.as_dict())
 
