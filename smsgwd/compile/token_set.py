@@ -20,7 +20,7 @@ def gateway_problems(token: OtpToken, entries: Mapping[str, Entry]) -> Iterator[
         yield _wrong(token, "gateway", "unknown-gateway", f"there is no gateway `{token.gateway}`", hint)
         return
     gateway = entry.gateway
-    if not token.quiet and (gateway is None or not gateway.enabled):
+    if token.enabled and not token.quiet and (gateway is None or not gateway.enabled):
         state = "has errors" if gateway is None else "is disabled"
         message = f"the gateway `{token.gateway}` {state}: no one-time password can be sent"
         place = _wrong(token, "gateway", "unavailable-gateway", message)
