@@ -200,10 +200,11 @@ def test_a_gateway_that_is_not_there(capsys: Capsys, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("gateway", ["provider: console\nenabled: false\n", "provider: consol\n"])
 def test_a_gateway_that_cannot_send(capsys: Capsys, tmp_path: Path, gateway: str) -> None:
-    """A gateway that is disabled or has errors is a warning, which a comment silences."""
+    """A gateway that is disabled or has errors is a warning; a comment silences it, a disabled token needs none."""
     tokens = {
         "alice": token(gateway="ops"),
         "bob": token("bob", gateway="ops # smsgwd: ignore unavailable-gateway later"),
+        "carol": token("carol", gateway="ops", more="enabled: false\n"),
     }
     found = check(capsys, configured(tmp_path, tokens, {"ops": gateway}), str(tmp_path / "tokens.d"))
     assert found == [("alice.yaml", "warning", "unavailable-gateway")]
