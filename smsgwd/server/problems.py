@@ -16,6 +16,7 @@ _URN = "urn:smsgwd:problem:"
 
 PROBLEMS: Mapping[str, tuple[int, str]] = {
     "malformed-request": (400, "The request is malformed"),
+    "unauthorized": (401, "A token is needed"),
     "forbidden": (403, "The caller may not do this"),
     "unknown-gateway": (404, "There is no such gateway"),
     "not-found": (404, "There is nothing here"),
@@ -36,7 +37,18 @@ _OUTCOMES: Mapping[Kind, str] = {
     Kind.UNSENT: "Nobody took the message",
     Kind.UNKNOWN: "Someone may have taken the message",
 }
-_RETRY_S = {"overloaded": 1, "storage-unavailable": 1}  # what may be better in a moment
+_HEADERS: Mapping[str, Mapping[str, str]] = {
+    "overloaded": {"Retry-After": "1"},
+    "storage-unavailable": {"Retry-After": "1"},
+    "unauthorized": {"WWW-Authenticate": "Bearer"},  # RFC 9110, 15.5.2: a 401 says what would be taken
+}
+
+
+class MissingTokenError(RequestError):
+    """A call that needs a token came without one: `unauthorized`, as with a wrong one, but told apart by its detail."""
+
+    def __init__(self) -> None:
+        super().__init__("unauthorized", "this needs a token: send it as `Authorization: Bearer TOKEN`")
 
 
 def answer(
@@ -74,9 +86,12 @@ def document(code: str, detail: str, members: Mapping[str, Any] | None = None) -
 def problem(error: RequestError, headers: Mapping[str, str] | None = None) -> web.Response:
     """The answer that refuses a request."""
     content = document(error.code, error.detail, error.members)
-    if error.code in _RETRY_S:
-        headers = {"Retry-After": str(_RETRY_S[error.code]), **(headers or {})}
-    return answer(content, status=content["status"], content_type=PROBLEM, headers=headers)
+    return answer(content, status=content["status"], content_type=PROBLEM, headers=headers_of(error, headers))
+
+
+def headers_of(error: RequestError, headers: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The headers of an answer that refuses, and these."""
+    return {**_HEADERS.get(error.code, {}), **(headers or {})}
 
 
 def outcome_document(outcome: Outcome) -> dict[str, Any]:
