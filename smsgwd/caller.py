@@ -12,6 +12,8 @@ class Caller:
     groups: frozenset[int] = frozenset()  # its primary group and the supplementary ones
     token: str | None = None  # the name of the token that it gave: then that is who it is
     address: str = ""  # of a TCP client
+    listener: str = ""  # the address that a TCP client came to, as `listen` names it
+    unknown_token: bool = False  # it gave a token that is none of ours: then it may do nothing
 
     @property
     def name(self) -> str:

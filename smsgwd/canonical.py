@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from smsgwd import schema
+from smsgwd.access_token import hash_of
 from smsgwd.compile import digest_of_file, digest_of_token, sealed
 from smsgwd.dump import dump
 from smsgwd.errors import Problem, Severity
@@ -69,7 +70,7 @@ def configuration(
             broken[name] = next(map(told, errors), "it does not compile")
     data = None if site is None else schema.check_site(site)[0]
     tokens, broken_tokens = _tokens(registry, token_sources, problems)
-    return Configuration(registry.digest, gateways, data or {}, broken, tokens, broken_tokens)
+    return Configuration(registry.digest, gateways, _without_hashes(data or {}), broken, tokens, broken_tokens)
 
 
 def _tokens(
@@ -88,6 +89,13 @@ def _tokens(
         else:
             broken[name] = reasons.get(sources[name].file, "it does not compile")
     return tokens, broken
+
+
+def _without_hashes(site: Mapping[str, Any]) -> Mapping[str, Any]:
+    """smsgwd.yaml with a digest in the place of each hash: another token shows, and nothing that a token fits."""
+    if "tokens" not in site:
+        return site
+    return {**site, "tokens": {name: {"hash": hash_of(one["hash"])} for name, one in site["tokens"].items()}}
 
 
 def told(problem: Problem) -> str:

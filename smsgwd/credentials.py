@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from smsgwd import schema
+from smsgwd.access_token import TOKEN
 from smsgwd.errors import Problem
 from smsgwd.load import Entry, Node, Path, Scalar, Source, pointer, shorten, walk
 from smsgwd.load import Mapping as MappingNode
@@ -56,6 +57,7 @@ def literal_secrets(source: Source, data: Mapping[str, Any]) -> list[Problem]:
         **dict(_in_secrets(source, source.data)),
         **dict(_by_schema(source, data)),
         **dict(_by_name(source, source.data)),
+        **dict(_our_tokens(source, source.data)),
     }
     return sorted(found.values(), key=lambda problem: problem.sort_key)
 
@@ -167,6 +169,20 @@ def _by_name(source: Source, root: MappingNode) -> _Found:
                 yield path, _problem(source, path, name, offset)
 
 
+def _our_tokens(source: Source, root: MappingNode) -> _Found:
+    """An access token of smsgwd, wherever it stands: where a token is meant its hash belongs."""
+    if not TOKEN.search(source.text):
+        return
+    for path, node in walk(root):
+        found = TOKEN.search(node.text) if isinstance(node, Scalar) else None
+        if found and path[0] == "tokens":
+            message = f"an access token stands here itself, in {pointer(path)}"
+            hint = "its hash belongs here; make a new token with `smsgwd token new`: this one has been seen"
+            yield path, source.problem(path, "literal-secret", message, hint)
+        elif found:
+            yield path, _problem(source, path, offset=found.start())
+
+
 def _looked_at(root: MappingNode) -> Iterator[tuple[Path, Node]]:
     entries: list[tuple[str, Entry]] = [item for item in root.entries.items() if item[0] not in _NOT_LOOKED_AT]
     for key, entry in entries:
@@ -259,4 +275,5 @@ def _cut(text: str) -> int | None:
     cuts += [found.end() for found in _NUMBER.finditer(text)]
     cuts += [found.start() for found in _HASH.finditer(text)]
     cuts += [found.start(1) for found in _USER_INFO.finditer(text) if ":" in found[1]]
+    cuts += [found.start() for found in TOKEN.finditer(text)]
     return min(cuts, default=None)

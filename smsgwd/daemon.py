@@ -12,18 +12,20 @@ from typing import Any
 from aiohttp import web
 
 from smsgwd import __version__, logs
+from smsgwd.certificates import Certificate
 from smsgwd.errors import ConfigError
 from smsgwd.idempotency import Idempotency
 from smsgwd.limits import Limiter
 from smsgwd.metrics import Metrics
-from smsgwd.registry import Registry, State
+from smsgwd.registry import Registry, SiteConfig, State
 from smsgwd.reload import Reloader, ReloadResult
 from smsgwd.server.access import look_up
 from smsgwd.server.api import Api
 from smsgwd.server.connection import Doors, Limits
-from smsgwd.server.listen import Listener, ListenError, open_listener
+from smsgwd.server.listen import BACKLOG, Listener, ListenError, open_listener
 from smsgwd.server.sends import Sends
 from smsgwd.server.services import Services
+from smsgwd.server.tcp import named, open_tcp
 from smsgwd.socket_path import default_path, socket_path
 from smsgwd.systemd import InheritedSocketError, Notifier, inherited_sockets
 
@@ -33,7 +35,6 @@ EX_OK, EX_FAILED, EX_CONFIG = 0, 1, 78  # 78: sysexits.h
 _OPEN_FILES = 65_536
 _GRACE_S = 0.1  # what clients wrote before we stopped is still read
 _LAST_ANSWERS_S = 5.0  # for answers on their way when the last send has ended
-_BACKLOG = 1024
 
 
 def run(config: Path, *, state: Path | None = None, socket: str | None = None) -> int:
@@ -77,16 +78,37 @@ async def _run(config: Path, state: Path | None, socket: str | None) -> None:
 
 
 def _listeners(config: Path, registry: Registry, option: str | None) -> list[Listener]:
-    """The sockets that we were given, else the one that we open."""
-    inherited = [Listener(one) for one in inherited_sockets()]
-    if inherited:
-        if option:
-            log.warning("the inherited sockets are served; --socket is not used")
-        return inherited
+    """The sockets that we were given, and those that we open: the Unix socket and those of `listen`, if not given."""
+    listeners = [named(one, registry.config.listen) for one in inherited_sockets()]
+    _warn_of_nameless(listeners)
+    if not any(one.local for one in listeners):
+        listeners.append(_unix_listener(config, registry, option))
+    elif option:
+        log.warning("the inherited sockets are served; --socket is not used")
+    try:
+        given = {one.name for one in listeners}
+        for settings in registry.config.listen:
+            listeners += open_tcp(settings) if settings.address not in given else []
+    except ListenError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _warn_of_nameless(inherited: Iterable[Listener]) -> None:
+    for one in inherited:
+        if not one.local and not one.name:
+            host, port = one.socket.getsockname()[:2]
+            message = "`listen` does not name the inherited socket %s port %d: a token is needed there, without TLS"
+            log.warning(message, host, port)
+
+
+def _unix_listener(config: Path, registry: Registry, option: str | None) -> Listener:
     settings = registry.config.socket
     configured = None if settings.path is None else str(config / settings.path)
     path = socket_path(option, configured)
-    return [open_listener(Path(path), settings, make_parent=path == default_path())]
+    return open_listener(Path(path), settings, make_parent=path == default_path())
 
 
 class Daemon:
@@ -104,6 +126,7 @@ class Daemon:
         self._api = Api(self._services)
         self._doors = Doors(self._api.serve, limits)
         self._runner = web.ServerRunner(self._doors, shutdown_timeout=_LAST_ANSWERS_S)
+        self._servers: list[asyncio.Server] = []
         self._at_start = reloader.registry.config
         self._log_settings = self._at_start.log
         self._states_before = self._states()
@@ -139,8 +162,10 @@ class Daemon:
 
     async def _listen(self) -> None:
         await self._runner.setup()
-        for listener in self._listeners:
-            await web.SockSite(self._runner, listener.socket, backlog=_BACKLOG).start()
+        loop = asyncio.get_running_loop()
+        for one in self._listeners:
+            entrance = self._doors.entrance(one.name, tls=one.tls)
+            self._servers.append(await loop.create_server(entrance, sock=one.socket, backlog=BACKLOG))
 
     async def _end(self) -> None:
         self._notifier.stopping()
@@ -148,8 +173,8 @@ class Daemon:
         for listener in self._listeners:
             listener.remove()  # first the name, so that whoever comes now hears that nobody is there
         await asyncio.sleep(_GRACE_S)
-        for site in self._runner.sites:
-            await site.stop()
+        for server in self._servers:
+            server.close()
         self._doors.pre_shutdown()
         self._api.end_streams()  # their connections take nothing more by now
         await self._sends.drain()
@@ -213,11 +238,13 @@ class Daemon:
             if config.log != self._log_settings:
                 logs.set_up(config.log)
                 self._log_settings = config.log
-            self._services.access = await asyncio.to_thread(look_up, config.access)
+            self._services.access = await asyncio.to_thread(look_up, config.access, config.tokens, config.listen)
+            self._doors.certificates = {**self._doors.certificates, **_certificates(config)}
             self._sends.follow()
             self._api.follow()
-            if config.socket != self._at_start.socket:
-                log.warning("`socket` of smsgwd.yaml has changed: that takes a restart")
+            for key, value in _fixed(config).items():
+                if value != _fixed(self._at_start)[key]:
+                    log.warning("`%s` of smsgwd.yaml has changed: that takes a restart", key)
             self._notifier.status(self._standing())
 
     def _states(self) -> dict[str, State]:
@@ -231,6 +258,16 @@ class Daemon:
     def _standing(self) -> str:
         counts = self._reloader.registry.counts()
         return "gateways: " + (", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none")
+
+
+def _fixed(config: SiteConfig) -> dict[str, Any]:
+    """What of smsgwd.yaml is settled at start."""
+    return {"socket": config.socket, "listen": {(one.address, one.tls) for one in config.listen}}
+
+
+def _certificates(config: SiteConfig) -> dict[str, Certificate]:
+    """The certificates that can be used, by listener: where there is none, the former one stays."""
+    return {one.address: one.certificate for one in config.listen if one.certificate is not None}
 
 
 def _raise_open_files() -> None:

@@ -25,7 +25,7 @@ class Explanation:
     good: str = ""
     example: str = ""
     secrets: bool = False  # it is found only where secrets are read
-    file: str = "gateway"  # what `bad` and `good` are: a gateway file, or a token file
+    file: str = "gateway"  # what `bad` and `good` are: a gateway file, a token file or smsgwd.yaml (`smsgwd`)
 
 
 @cache

@@ -13,6 +13,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any
 
 from smsgwd import msisdn
+from smsgwd.certificates import Certificate
 from smsgwd.errors import Problem, RequestError, Severity
 from smsgwd.msisdn import PhoneRules
 from smsgwd.outcome import Kind, Outcome, Reason
@@ -349,13 +350,33 @@ class SocketSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenSettings:
+    """One of `listen`: an address for TCP clients. `certificate` None: without TLS, or there is none to be used."""
+
+    host: str
+    port: int
+    tls: bool = False
+    certificate: Certificate | None = None
+    allow: frozenset[str] = frozenset()  # what whoever comes there may do
+
+    @property
+    def address(self) -> str:
+        """Host and port as one text: the name of the listener."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class AccessRule:
-    """One rule: any of these callers may take these actions on gateways that match one of the globs."""
+    """One rule: any of these callers may take these actions on gateways that match one of the globs.
+
+    `text` False: by this rule they send named templates alone.
+    """
 
     users: tuple[str | int, ...] = ()
     groups: tuple[str | int, ...] = ()
     allow: frozenset[str] = frozenset()
     gateways: tuple[str, ...] = ("*",)
+    text: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +431,9 @@ class SiteConfig:
 
     site: Site = field(default_factory=Site)
     socket: SocketSettings = SocketSettings()
+    listen: tuple[ListenSettings, ...] = ()
     access: tuple[AccessRule, ...] = ()
+    tokens: Mapping[str, bytes] = field(default_factory=dict)  # the digests of access tokens, by name
     limits: Limits = UNLIMITED  # of all gateways together
     otp: OtpSettings = OtpSettings()
     log: LogSettings = LogSettings()

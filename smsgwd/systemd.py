@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 _FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
+_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 _MICROSECONDS = 1_000_000
 
 
@@ -21,7 +22,7 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ) -> list[so
     """The listening sockets that were opened for this process, none if there are none.
 
     The variables are taken out of the environment, so that no script takes the sockets for its own. Raises
-    InheritedSocketError for a socket that tells nothing about its callers (TCP) or that is no stream.
+    InheritedSocketError for a socket that is neither of Unix nor of TCP.
     """
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
@@ -36,11 +37,9 @@ def _adopt(descriptor: int) -> socket.socket:
         adopted = socket.socket(fileno=descriptor)
     except OSError as error:
         raise InheritedSocketError(f"inherited descriptor {descriptor}: {error.strerror}") from None
-    if adopted.family != socket.AF_UNIX or adopted.type != socket.SOCK_STREAM:
+    if adopted.family not in _FAMILIES or adopted.type != socket.SOCK_STREAM:
         adopted.close()
-        raise InheritedSocketError(
-            f"inherited descriptor {descriptor} is no Unix stream socket: only there the kernel says who calls"
-        )
+        raise InheritedSocketError(f"inherited descriptor {descriptor} is neither a Unix stream socket nor one of TCP")
     if not adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         adopted.close()
         raise InheritedSocketError(f"inherited descriptor {descriptor} does not listen (Accept=no is needed)")

@@ -120,14 +120,15 @@ def daemon(
 
 
 @contextmanager
-def activated(config: Path, sockets: Sequence[Path]) -> Iterator[Running]:
-    """`smsgwd serve`, started by the first connection to one of these sockets, as systemd does it."""
+def activated(config: Path, sockets: Sequence[Path | str], *arguments: str) -> Iterator[Running]:
+    """`smsgwd serve`, started by the first connection to one of these sockets (paths, or HOST:PORT), as by systemd."""
     with tempfile.TemporaryDirectory(prefix="smsgwd-") as folder:
         passed = [f"--setenv={name}" for name in ("PATH", "NOTIFY_SOCKET", "PYTHONPATH") if name in os.environ]
         passed.append(f"--setenv=NOTIFY_SOCKET={folder}/notify")
         listening = [f"--listen={path}" for path in sockets]
-        serve = command.python("-m", "smsgwd", "serve", "--config", str(config))
-        running = Running(["systemd-socket-activate", *passed, *listening, *serve], Path(folder), sockets[0], {})
+        serve = command.python("-m", "smsgwd", "serve", "--config", str(config), *arguments)
+        command_line = ["systemd-socket-activate", *passed, *listening, *serve]
+        running = Running(command_line, Path(folder), Path(sockets[0]), {})
         try:
             yield running
         finally:

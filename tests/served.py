@@ -20,6 +20,7 @@ from smsgwd.server.connection import Doors, Limits
 from smsgwd.server.listen import open_listener
 from smsgwd.server.sends import Sends
 from smsgwd.server.services import Services
+from smsgwd.server.tcp import open_tcp
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Served:
     doors: Doors
     configuration: Configuration
     provider: gated_provider.Gated
+    services: Services
 
 
 @asynccontextmanager
@@ -71,16 +73,24 @@ async def serving(
         return Reloaded(configuration.registry.digest)
 
     services = Services(configuration, sends, metrics, reload)
-    services.access = look_up(configuration.registry.config.access)
+    settings = configuration.registry.config
+    services.access = look_up(settings.access, settings.tokens, settings.listen)
     api = Api(services)
     doors = Doors(api.serve, limits)
     runner = web.ServerRunner(doors, shutdown_timeout=0.1)
     await runner.setup()
     listener = open_listener(folder / "smsgwd.sock", SocketSettings(mode=0o666))
     await web.SockSite(runner, listener.socket).start()
+    doors.certificates = {one.address: one.certificate for one in settings.listen if one.certificate}
+    servers = []
+    for one in (one for wanted in settings.listen for one in open_tcp(wanted)):
+        entrance = doors.entrance(one.name, tls=one.tls)
+        servers.append(await asyncio.get_running_loop().create_server(entrance, sock=one.socket))
     try:
-        yield Served(folder / "smsgwd.sock", api, sends, doors, configuration, provider)
+        yield Served(folder / "smsgwd.sock", api, sends, doors, configuration, provider, services)
     finally:
+        for server in servers:
+            server.close()
         provider.gate.set()
         async with asyncio.timeout(10):
             await sends.drain()

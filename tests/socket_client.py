@@ -1,7 +1,8 @@
-"""A client of the Unix socket that can also behave badly."""
+"""A client of the Unix socket, or of a TCP listener, that can also behave badly."""
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,10 +31,30 @@ class Response:
         return json.loads(self.body)
 
 
+@dataclass(frozen=True)
+class Tcp:
+    """A TCP listener: with `ca` one that speaks TLS. `source` is the address that the client comes from."""
+
+    port: int
+    ca: Path | None = None
+    host: str = "127.0.0.1"
+    source: str | None = None
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to it."""
+        tls = None if self.ca is None else ssl.create_default_context(cafile=self.ca)
+        source = None if self.source is None else (self.source, 0)
+        async with asyncio.timeout(PATIENCE_S):
+            return await asyncio.open_connection(self.host, self.port, ssl=tls, local_addr=source)
+
+
+Where = Path | Tcp
+
+
 @asynccontextmanager
-async def connected(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to the socket."""
-    reader, writer = await asyncio.open_unix_connection(path)
+async def connected(where: Where) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the socket or listener."""
+    reader, writer = await (asyncio.open_unix_connection(where) if isinstance(where, Path) else where.connect())
     try:
         yield reader, writer
     finally:
@@ -57,7 +78,7 @@ async def read_response(reader: asyncio.StreamReader, *, body: bool = True) -> R
         return Response(int(first.split(" ")[1]), headers, await reader.readexactly(length))
 
 
-async def raw(path: Path, octets: bytes, *, body: bool = True) -> Response:
+async def raw(path: Where, octets: bytes, *, body: bool = True) -> Response:
     """Write these octets on a connection of their own, and read one answer."""
     async with connected(path) as (reader, writer):
         writer.write(octets)
@@ -65,7 +86,7 @@ async def raw(path: Path, octets: bytes, *, body: bool = True) -> Response:
 
 
 async def call(
-    path: Path, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None
+    path: Where, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """One request on a connection of its own; a body that is no octets goes as JSON."""
     octets = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -73,7 +94,7 @@ async def call(
     return await raw(path, request(method, target, octets, fields), body=method != "HEAD")
 
 
-async def send(path: Path, text: str, headers: Mapping[str, str] | None = None, **members: Any) -> Response:
+async def send(path: Where, text: str, headers: Mapping[str, str] | None = None, **members: Any) -> Response:
     """A message to the gateway `gated`."""
     body = {"gateway": "gated", "to": "+491701234567", "text": text, **members}
     return await call(path, "POST", "/v1/messages", body, headers)

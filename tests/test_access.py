@@ -97,13 +97,28 @@ def test_a_refusal_says_what_was_asked_for() -> None:
 
 
 def test_a_socket_tells_who_connected() -> None:
-    """User, primary and supplementary groups come from the kernel; a TCP socket tells nobody, which is no uid."""
+    """User, primary and supplementary groups come from the kernel; a TCP socket tells an address alone, and no uid."""
     near, far = socket.socketpair(socket.AF_UNIX)
     with near, far:
         caller = read_caller(near)
     assert (caller.uid, caller.groups) == (ME, frozenset({os.getegid(), *os.getgroups()}))
-    with socket.socket() as tcp, pytest.raises(OSError, match="Unix socket"):
-        read_caller(tcp)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        accepted, _ = server.accept()
+        with accepted:
+            assert read_caller(accepted, "here") == Caller(address="127.0.0.1", listener="here")
+    with socket.socket() as nowhere, pytest.raises(OSError, match="not connected"):
+        read_caller(nowhere)
+
+
+def test_ipv4_is_ipv4_on_a_socket_of_both() -> None:
+    """A client is counted by one address, whichever sort of socket it came to."""
+    with (
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server,
+        socket.create_connection(("127.0.0.1", server.getsockname()[1])),
+    ):
+        accepted, _ = server.accept()
+        with accepted:
+            assert read_caller(accepted).address == "127.0.0.1"
 
 
 SEND_ALLOWED: Call = ("POST", "/v1/messages", ["ops-one"])

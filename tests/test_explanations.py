@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command import CHECKOUT, TIMEOUT_S, python, run
 
-from smsgwd.compile import compile_gateway, compile_token, gateway_problems
+from smsgwd.compile import compile_gateway, compile_site, compile_token, gateway_problems
 from smsgwd.errors import Problem
 from smsgwd.explanations import Explanation, explanations
 from smsgwd.load import load
@@ -82,6 +82,9 @@ OTHER_FILES = {
 
 def found(explained: Explanation, text: str) -> dict[str, Problem]:
     """The findings of a file called `example`, beside gateways: one with templates, and one that is disabled."""
+    if explained.file == "smsgwd":
+        _, told = compile_site(load(text.encode(), "smsgwd.yaml"), CHECKOUT, resolve=explained.secrets)
+        return {problem.code: problem for problem in told}
     entries = []
     files = OTHER_FILES if explained.file == "token" else {**OTHER_FILES, "example": text}
     for name, content in files.items():

@@ -13,6 +13,7 @@ PACKAGE = ROOT / "smsgwd"
 
 FLOORS = (
     {
+        "access_token",
         "caller",
         "errors",
         "explanations",
@@ -25,7 +26,7 @@ FLOORS = (
         "socket_path",
         "units",
     },
-    {"credentials", "dump", "files", "ignores", "layout", "load", "msisdn", "schema", "templates"},
+    {"certificates", "credentials", "dump", "files", "ignores", "layout", "load", "msisdn", "schema", "templates"},
     {"providers"},
     {"advice", "canonical", "compile", "privacyidea", "registry"},
     {

@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,19 @@ from openapi_spec_validator import validate
 from served import serving
 from socket_client import Response, call
 
+from smsgwd.access_token import digest_of, new_token
 from smsgwd.errors import RequestError
 from smsgwd.outcome import Kind, Outcome, Reason
+from smsgwd.registry import SiteConfig
 from smsgwd.server.api import ROUTES
 from smsgwd.server.calls.state import DOCUMENT
 from smsgwd.server.messages import KEYS, read_message
 from smsgwd.server.problems import PROBLEMS
 
 MESSAGE = {"gateway": "gated", "to": "+491701234567", "text": "hi"}
+TOKEN = new_token()
 BODIES = {
+    "/auth": {"username": "portal", "password": TOKEN},
     "/v1/messages": MESSAGE,
     "/v1/render": MESSAGE,
     "/v1/challenges": {**MESSAGE, "text": "{{ otp }}"},
@@ -63,12 +68,15 @@ def test_the_words_of_the_document_are_those_of_the_code() -> None:
     assert set(schemas["Message"]["properties"]) == KEYS
 
 
-def answered(folder: Path, method: str, target: str, body: Any = None) -> Response:
+def answered(
+    folder: Path, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None
+) -> Response:
     """The answer to one request."""
 
     async def scenario() -> Response:
-        async with serving(folder) as served:
-            return await call(served.path, method, target, body)
+        config = SiteConfig(tokens={"portal": digest_of(TOKEN)})
+        async with serving(folder, config=config) as served:
+            return await call(served.path, method, target, body, headers)
 
     return asyncio.run(scenario())
 
@@ -80,9 +88,9 @@ def check_answer(method: str, path: str, response: Response) -> None:
     kind = response.headers["content-type"].partition(";")[0]
     content: Any = response.json() if kind.endswith("json") else response.body.decode()
     validator(described["content"][kind]["schema"]).validate(content)
-    for name in response.headers.keys() & {"retry-after"}:
+    for name in response.headers.keys() & {"retry-after", "www-authenticate"}:
         assert name in {header.lower() for header in described.get("headers", {})} or "default" in responses
-        assert int(response.headers[name]) >= 1
+        assert name != "retry-after" or int(response.headers[name]) >= 1
     if kind == "application/problem+json":
         assert content["status"] == response.status
         code = content["type"].removeprefix("urn:smsgwd:problem:")
@@ -119,6 +127,25 @@ def test_every_problem_answers_as_described(tmp_path: Path, members: dict[str, A
     assert response.status == status
     assert str(status) in API["paths"]["/v1/messages"]["post"]["responses"]
     check_answer("POST", "/v1/messages", response)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_who_is_nobody_is_answered_as_described(tmp_path: Path, route: Any) -> None:
+    """A token that is not known ends in 401, before the body is looked at, but for the calls that are open to all."""
+    stranger = {"Authorization": f"Bearer {new_token()}"}
+    response = answered(tmp_path, route.method, route.path.replace("{name}", "gated"), b"no JSON", stranger)
+    described = API["paths"][route.path][route.method.lower()]
+    assert (described.get("security") == []) is route.open
+    assert (response.status == 401) is not route.open
+    check_answer(route.method, route.path, response)
+
+
+@pytest.mark.parametrize(("body", "status"), [({"username": "portal"}, 400), ({"username": "p", "password": "x"}, 401)])
+def test_a_login_that_fails_is_answered_as_described(tmp_path: Path, body: dict[str, Any], status: int) -> None:
+    """The envelope of a refusal fits its schema."""
+    response = answered(tmp_path, "POST", "/auth", body)
+    assert response.status == status
+    check_answer("POST", "/auth", response)
 
 
 def test_an_unknown_gateway_answers_as_described(tmp_path: Path) -> None:

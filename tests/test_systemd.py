@@ -58,12 +58,20 @@ def test_sockets_of_another_process_are_not_ours(tmp_path: Path) -> None:
         assert start([first], "1").stdout == "[] []\n[]\n"
 
 
-def test_a_tcp_socket_is_refused() -> None:
-    """A TCP socket tells nothing about its callers: refused with the reason."""
+def test_a_tcp_socket_is_taken_over() -> None:
+    """Sockets of TCP are found as well."""
     with socket.create_server(("127.0.0.1", 0)) as tcp:
         done = start([tcp])
+        assert done.stdout == f"[('127.0.0.1', {tcp.getsockname()[1]})] [False]\n[]\n", done.stderr
+
+
+def test_a_datagram_socket_is_refused() -> None:
+    """What is no stream is refused with the reason."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        done = start([udp])
     assert done.returncode == 1
-    assert "no Unix stream socket" in done.stderr
+    assert "neither a Unix stream socket nor one of TCP" in done.stderr
 
 
 def test_a_socket_that_does_not_listen_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ it where its author knows better.
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from smsgwd.advice import network, numbers, texts, yaml11
+from smsgwd.advice import access, network, numbers, texts, yaml11
 from smsgwd.errors import Problem, Severity
 from smsgwd.load import Source
 from smsgwd.registry import Gateway, Served
@@ -36,6 +36,7 @@ def of_site(source: Source, data: Data, used: Collection[str]) -> Iterator[Probl
     """The warnings about smsgwd.yaml."""
     yield from yaml11.surprises(source, data)
     yield from network.risks_of_site(source, data)
+    yield from access.unknown_tokens(source, data)
     yield from unused_secrets(source, data, used)
 
 

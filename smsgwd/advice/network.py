@@ -41,6 +41,12 @@ def risks_of_site(source: Source, data: Mapping[str, Any]) -> Iterator[Problem]:
     """The warnings about the servers of smsgwd.yaml."""
     for name, server in data.get("smtp_servers", {}).items():
         yield from _unverified(source, server, ("smtp_servers", name))
+    for index, listener in enumerate(data.get("listen", [])):
+        host = listener["tcp"].rpartition(":")[0].strip("[]")
+        if "tls" not in listener and not _is_loopback(host):
+            message = "tokens, codes and texts cross the network in the clear"
+            hint = "add tls: {cert_file: ..., key_file: ...}, or listen on 127.0.0.1 alone"
+            yield _warning(source, ("listen", index, "tcp"), "plain-listener", message, hint)
 
 
 def _warning(source: Source, at: Path, code: str, message: str, hint: str, **place: Any) -> Problem:

@@ -3,6 +3,7 @@
 draft     a file on its way: collects its problems, compiles its templates
 secrets   what the file refers to
 limits    of either file
+listen    where TCP clients come in, and their tokens
 gateway   a gateway file
 site      smsgwd.yaml
 token     a token file

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from smsgwd import advice, credentials, schema
 from smsgwd.compile.draft import Draft, ordered
 from smsgwd.compile.limits import limits_of, pace_of
+from smsgwd.compile.listen import listeners_of, tokens_of
 from smsgwd.compile.secrets import secret_of, secrets_of
 from smsgwd.compile.storage import storage_of
 from smsgwd.errors import Problem, has_errors
@@ -23,14 +25,17 @@ from smsgwd.registry import (
 )
 from smsgwd.secret import Secret, key_of
 
+# What spoils only what needs it: a secret or a certificate that cannot be had.
+_SPOILS_LITTLE = frozenset({"missing-secret", "bad-certificate", "readable-key"})
+
 
 def compile_site(
     source: Source, directory: Path, *, resolve: bool, files: set[Path] | None = None
 ) -> tuple[SiteConfig | None, tuple[Problem, ...]]:
     """smsgwd.yaml, compiled, and its findings; None where it is not sound.
 
-    A secret that is missing is a finding, but does not make the file unsound: only what needs it suffers. A key of
-    `otp` does: without it nobody could tell a forged id from one that another instance has sealed.
+    A secret or a certificate that is missing is a finding, but does not make the file unsound: only what needs it
+    suffers. A key of `otp` does: without it nobody could tell a forged id from one that another instance has sealed.
     `files` takes every file that was looked for beside this one.
     """
     data, problems = schema.check_site(source)
@@ -42,14 +47,17 @@ def compile_site(
     draft.secrets = secrets_of(draft, data.get("secrets", {}))
     draft.names = frozenset()
     site = _site(draft, data)
+    listen = listeners_of(draft, data.get("listen", []))
     limits = limits_of(draft, data.get("limits", {}))
     otp = _otp(draft, data.get("otp", {}))
-    if otp is None or has_errors(problem for problem in draft.problems if problem.code != "missing-secret"):
+    if otp is None or has_errors(problem for problem in draft.problems if problem.code not in _SPOILS_LITTLE):
         return None, ordered(draft.problems)
     config = SiteConfig(
         site=site,
         socket=_socket(data.get("socket", {})),
+        listen=listen,
         access=tuple(_access_rule(rule) for rule in data.get("access", [])),
+        tokens=MappingProxyType(tokens_of(data.get("tokens", {}))),
         limits=limits,
         otp=otp,
         log=LogSettings(**data.get("log", {})),
@@ -119,4 +127,5 @@ def _access_rule(rule: Mapping[str, Any]) -> AccessRule:
         groups=tuple(rule.get("groups", ())),
         allow=frozenset(rule["allow"]),
         gateways=tuple(rule.get("gateways", ("*",))),
+        text=rule.get("text", True),
     )

@@ -6,6 +6,7 @@ from aiohttp import hdrs, web
 
 from smsgwd.errors import RequestError
 from smsgwd.otp import Challenges
+from smsgwd.server.calls.auth import Auth
 from smsgwd.server.calls.challenges import ChallengeCalls
 from smsgwd.server.calls.messages import Messages
 from smsgwd.server.calls.state import State
@@ -16,7 +17,7 @@ from smsgwd.server.services import Services
 
 log = logging.getLogger("smsgwd.server")
 
-FAMILIES: tuple[type[Family], ...] = (Messages, ChallengeCalls, State)
+FAMILIES: tuple[type[Family], ...] = (Messages, ChallengeCalls, State, Auth)
 ROUTES: tuple[Route, ...] = tuple(route for family in FAMILIES for route in family.ROUTES)
 
 
@@ -29,7 +30,8 @@ class Api:
         self._messages = Messages(services)
         self._challenges = Challenges(lambda: services.registry.config.otp, observe=services.metrics.verification)
         services.metrics.show_storage(lambda: self._challenges.storage.up)
-        self._router = Router((self._messages, ChallengeCalls(services, self._challenges), State(services)))
+        families = (self._messages, ChallengeCalls(services, self._challenges), State(services), Auth(services))
+        self._router = Router(families)
 
     def end_streams(self) -> None:
         """Read no further lines of the streams that run."""
@@ -49,7 +51,7 @@ class Api:
         if not isinstance(connection, Connection) or connection.caller is None:
             raise ConnectionResetError("a connection without a caller")
         connection.request_begins(request.content)
-        response = await self._respond(Call(request, connection, connection.caller))
+        response = await self._respond(Call(request, connection, self._services.who(request, connection.caller)))
         if self.draining or connection.crowded:
             response.force_close()
         return response
@@ -60,6 +62,8 @@ class Api:
             call.connection.refuse_crowd()
             found = self._router.find(call.request.method, call.request.path)
             refuse = found.refuse
+            if not found.open:
+                self._services.access.admit(call.caller)
             return await found.respond(Call(call.request, call.connection, call.caller, found.names))
         except RequestError as error:
             self._services.refusals.note(error, call.caller)

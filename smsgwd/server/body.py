@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,6 +15,8 @@ from smsgwd.server.problems import JSON
 
 MAX_BODY = 64 * 1024  # octets
 UNFRAMED = (HttpProcessingError, RequestPayloadError)  # how aiohttp tells a body with broken chunks
+FORM = "application/x-www-form-urlencoded"
+_MOST_FIELDS = 1000  # of a form
 MAX_SHOWN_KEY = 64  # characters of a key that an answer repeats
 
 
@@ -49,6 +52,28 @@ async def read_body(request: web.BaseRequest, content_type: str) -> bytes:
 async def read_json(request: web.BaseRequest) -> dict[str, Any]:
     """The JSON object in the body. Raises RequestError, as `read_body` and `parse_object`."""
     return parse_object(await read_body(request, JSON))
+
+
+async def read_parameters(request: web.BaseRequest) -> dict[str, Any]:
+    """The members of a form or of a JSON object, as privacyIDEA's clients send them. Raises RequestError, as above."""
+    if request.content_type.lower() == FORM:
+        return parse_form(await read_body(request, FORM))
+    if request.content_type.lower() == JSON:
+        return await read_json(request)
+    raise RequestError("unsupported-media-type", f"send the body as {FORM} or {JSON}")
+
+
+def parse_form(data: bytes) -> dict[str, str]:
+    """The fields of a form in UTF-8. Raises RequestError malformed-request; never repeats what is in it."""
+    try:
+        fields = parse_qsl(data.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except UnicodeDecodeError:
+        raise _malformed("the form is not UTF-8") from None
+    except ValueError:
+        raise _malformed(f"the form has more than {_MOST_FIELDS} fields") from None
+    if len(dict(fields)) < len(fields):
+        raise _malformed("a field of the form is there twice")
+    return dict(fields)
 
 
 def check_kind(request: web.BaseRequest, content_type: str) -> None:

@@ -6,13 +6,15 @@ aiohttp waits for ever for the rest of a header and for a client that does not r
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import StreamReader, http_exceptions, web
 
 from smsgwd.caller import Caller
+from smsgwd.certificates import Certificate
 from smsgwd.errors import RequestError
 from smsgwd.server.access import read_caller
 from smsgwd.server.problems import problem
@@ -36,14 +38,30 @@ class Limits:
     in_flight: int = 4096  # sends at once
 
 
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Who came in, and how many connections he had before. `caller` None: nobody can tell."""
+
+    caller: Caller | None
+    open_already: int = 0
+
+
 class Connection(web.RequestHandler):
-    """The protocol of one connection. `caller` is who opened it; `crowded` says that its caller has too many."""
+    """The protocol of one connection. `caller` is who opened it; `crowded` says that its caller has too many.
 
-    __slots__ = ("_answering", "_body", "_doors", "_said_all", "_timer", "caller", "crowded", "limits")
+    `listener` is the name of the TCP listener that it came to; `ticket` is of one that was counted before, for TLS.
+    """
 
-    def __init__(self, doors: "Doors", **settings: Any) -> None:
+    __slots__ = (
+        *("_answering", "_body", "_doors", "_listener", "_said_all", "_ticket", "_timer"),
+        *("caller", "crowded", "limits"),
+    )
+
+    def __init__(self, doors: "Doors", listener: str = "", ticket: Ticket | None = None, **settings: Any) -> None:
         super().__init__(doors, **settings)
         self._doors = doors
+        self._listener = listener
+        self._ticket = ticket
         self.limits = doors.limits
         self._timer: asyncio.TimerHandle | None = None
         self._answering = False
@@ -54,14 +72,11 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected: the kernel says who."""
-        try:
-            self.caller = read_caller(transport.get_extra_info("socket"))
-        except OSError:
-            log.warning("a connection without a caller was closed")
-        open_already = self._doors.enter(self.caller)
-        self.crowded = open_already >= self.limits.connections_per_caller
+        ticket = self._ticket or self._doors.enter(transport, self._listener)
+        self.caller = ticket.caller
+        self.crowded = ticket.open_already >= self.limits.connections_per_caller
         super().connection_made(transport)
-        if self.caller is None or open_already >= self.limits.connections_per_caller + self.limits.spare_connections:
+        if self._doors.refuses(ticket):
             self.drop()
         else:
             self._allow(self.limits.request_s)
@@ -84,6 +99,8 @@ class Connection(web.RequestHandler):
         unfinished = self._body is not None and not self._body.is_eof()
         self._said_all = True
         self.close()
+        if self.transport is not None and self.transport.get_extra_info("sslcontext") is not None:
+            return False  # asyncio ends both directions of TLS at once
         return not idle and not unfinished
 
     def request_begins(self, body: StreamReader) -> None:
@@ -150,18 +167,106 @@ class Connection(web.RequestHandler):
             self.transport.abort()
 
 
+class Handshake(asyncio.Protocol):
+    """The beginning of a TLS connection: counted from its first octet, bounded in time, then handed to a `Connection`.
+
+    asyncio's own TLS servers make a protocol when the handshake is done: until then nobody would count.
+    """
+
+    def __init__(self, doors: "Doors", listener: str) -> None:
+        self._doors = doors
+        self._listener = listener
+        self._ticket = Ticket(None)
+        self._early: list[bytes] = []  # what came between the end of the handshake and the handing over
+        self._ended = False
+        self._lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody connected."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("not the transport of a stream")
+        self._ticket = self._doors.enter(transport, self._listener)
+        certificate = self._doors.certificates.get(self._listener)
+        if self._doors.refuses(self._ticket) or certificate is None:
+            transport.abort()
+            return
+        transport.pause_reading()  # what comes is for the handshake
+        self._doors.begin(self._shake_hands(transport, certificate))
+
+    async def _shake_hands(self, transport: asyncio.Transport, certificate: Certificate) -> None:
+        secured = None
+        try:
+            with suppress(OSError):  # no TLS, none that both know, or too slow
+                secured = await asyncio.get_running_loop().start_tls(
+                    transport,
+                    self,
+                    certificate.context,
+                    server_side=True,
+                    ssl_handshake_timeout=self._doors.limits.request_s,
+                    ssl_shutdown_timeout=self._doors.limits.answer_s,
+                )
+        finally:
+            if secured is None:
+                transport.abort()
+                self._leave()
+        if secured is not None and not self._lost:
+            self._hand_over(secured)
+
+    def _hand_over(self, secured: asyncio.Transport) -> None:
+        connection = self._doors.connection(self._listener, self._ticket)
+        secured.set_protocol(connection)
+        connection.connection_made(secured)
+        for data in self._early:
+            connection.data_received(data)
+        if self._ended:
+            connection.eof_received()
+
+    def data_received(self, data: bytes) -> None:
+        """The beginning of a request, in the last moment of the handshake."""
+        self._early.append(data)
+
+    def eof_received(self) -> bool:
+        """The client has said all."""
+        self._ended = True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The client is gone, or was one too many."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self._lost:
+            self._lost = True
+            self._doors.leave(self._ticket.caller)
+
+
 class Doors(web.Server):
-    """Makes a `Connection` for each client and counts them by caller."""
+    """Makes a `Connection` for each client and counts them by caller.
+
+    `certificates` are those of the TLS listeners, by their names, as they are at this moment.
+    """
 
     def __init__(self, serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: Limits) -> None:
         super().__init__(serve)
         self.limits = limits
+        self.certificates: Mapping[str, Certificate] = {}
         self._open: Counter[str] = Counter()
+        self._handshakes: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> Connection:
-        """The protocol of a new connection."""
+        """The protocol of a new connection to the Unix socket."""
+        return self.connection()
+
+    def entrance(self, listener: str, *, tls: bool) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of a new connection to that listener."""
+        return lambda: Handshake(self, listener) if tls else self.connection(listener)
+
+    def connection(self, listener: str = "", ticket: Ticket | None = None) -> Connection:
+        """The protocol of a connection."""
         return Connection(
             self,
+            listener,
+            ticket,
             loop=self._loop,
             access_log=None,
             auto_decompress=False,
@@ -173,12 +278,31 @@ class Doors(web.Server):
             tcp_keepalive=False,
         )
 
-    def enter(self, caller: Caller | None) -> int:
-        """Count a connection; returns how many its caller had before."""
-        if caller is None:
-            return 0
+    def begin(self, handshake: Coroutine[Any, Any, None]) -> None:
+        """Let a handshake go on by itself."""
+        task = self._loop.create_task(handshake)
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    def pre_shutdown(self) -> None:
+        """No request can come of what has only begun; connections that rest are closed."""
+        for handshake in self._handshakes:
+            handshake.cancel()
+        super().pre_shutdown()
+
+    def enter(self, transport: asyncio.BaseTransport, listener: str) -> Ticket:
+        """Count a connection."""
+        try:
+            caller = read_caller(transport.get_extra_info("socket"), listener)
+        except OSError:  # of TCP: it was gone before we looked
+            return Ticket(None)
         self._open[caller.name] += 1
-        return self._open[caller.name] - 1
+        return Ticket(caller, self._open[caller.name] - 1)
+
+    def refuses(self, ticket: Ticket) -> bool:
+        """Whether there is no room for it, not even to be told so."""
+        most = self.limits.connections_per_caller + self.limits.spare_connections
+        return ticket.caller is None or ticket.open_already >= most
 
     def leave(self, caller: Caller | None) -> None:
         """A connection is gone."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from smsgwd.registry import SocketSettings
 
 _MAX_PATH_OCTETS = 107  # sun_path of unix(7): 108 with the NUL at its end
-_BACKLOG = 1024
+BACKLOG = 1024
 _PROBE_S = 1.0
 _DEFAULT_GROUP = "smsgwd"
 
@@ -23,11 +23,26 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket; `path` and `identity` of its file are known only of one that we opened ourselves."""
+    """A listening socket; `path` and `identity` of its file are known only of one that we opened ourselves.
+
+    `name` is what `listen` calls it (empty: it is no part of that), `tls` whether clients speak TLS there.
+    """
 
     socket: socket.socket
     path: Path | None = None
     identity: tuple[int, int, int] | None = None
+    name: str = ""
+    tls: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a Unix socket: there the kernel says who calls."""
+        return self.socket.family == socket.AF_UNIX
+
+    def close(self) -> None:
+        """Listen no more."""
+        self.remove()
+        self.socket.close()
 
     def remove(self) -> None:
         """Take the socket's file away, unless it is somebody else's by now."""
@@ -115,7 +130,7 @@ def _bind(opened: socket.socket, path: Path, mode: int, group: int | None, *, wa
     if group is not None:
         _give_to(path, group, wanted=wanted)
     path.chmod(mode)
-    opened.listen(_BACKLOG)
+    opened.listen(BACKLOG)
     opened.setblocking(False)
 
 

@@ -12,6 +12,7 @@ from smsgwd.metrics import Metrics
 log = logging.getLogger("smsgwd.server")
 
 QUIET_S = 1.0  # between two lines about one caller and code: nobody can fill the log
+_MOST_TOLD = 10_000  # callers and codes that are remembered: addresses are for the taking
 
 
 class Refusals:
@@ -20,7 +21,7 @@ class Refusals:
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
         self._clock = clock
-        self._told: dict[tuple[str, str], float] = {}  # as many as there are codes and callers
+        self._told: dict[tuple[str, str], float] = {}
         self._untold: dict[tuple[str, str], int] = {}
 
     def note(self, error: RequestError, caller: Caller) -> None:
@@ -30,6 +31,7 @@ class Refusals:
         if now < self._told.get(which, -math.inf) + QUIET_S:
             self._untold[which] = self._untold.get(which, 0) + 1
             return
+        self._forget(now)
         self._told[which] = now
         fields = {
             "code": error.code,
@@ -39,3 +41,12 @@ class Refusals:
         }
         told = {key: value for key, value in fields.items() if value}
         log.warning("refused", extra={**told, **caller.as_log()})
+
+    def _forget(self, now: float) -> None:
+        """Keep what is remembered small: what is past its second counts no more, unless there is something to tell."""
+        if len(self._told) < _MOST_TOLD:
+            return
+        self._told = {which: at for which, at in self._told.items() if now < at + QUIET_S}
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._untold = {which: number for which, number in self._untold.items() if which in self._told}

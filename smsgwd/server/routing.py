@@ -30,13 +30,15 @@ Refuse = Callable[..., web.Response]
 class Route:
     """A method and a path of openapi.json, and what answers there: a method of a `Family`.
 
-    `refuse` makes the answer that refuses a request, of the error and of headers.
+    `refuse` makes the answer that refuses a request, of the error and of headers. `open` is for everybody: nobody asks
+    who calls.
     """
 
     method: str
     path: str
     respond: Callable[[Any, Call], Awaitable[web.StreamResponse]]
     refuse: Refuse = problem
+    open: bool = False
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -56,6 +58,7 @@ class Found:
 
     respond: Respond
     refuse: Refuse
+    open: bool
     names: Mapping[str, str]
 
 
@@ -75,7 +78,7 @@ class Router:
         self._named: dict[tuple[str, ...], dict[str, Found]] = {}
         for family in families:
             for route in family.ROUTES:
-                found = Found(route.respond.__get__(family), route.refuse, {})
+                found = Found(route.respond.__get__(family), route.refuse, route.open, {})
                 if "{" in route.path:
                     self._named.setdefault(route.parts, {})[route.method] = found
                 else:

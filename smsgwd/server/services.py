@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from aiohttp import web
+
 from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
 from smsgwd.metrics import Configuration, Metrics
@@ -46,6 +48,10 @@ class Services:
     def registry(self) -> Registry:
         """What is served at this moment."""
         return self.configuration.registry
+
+    def who(self, request: web.BaseRequest, peer: Caller) -> Caller:
+        """Who calls, by what is known at this moment: the owner of the token in the request, else who connected."""
+        return self.access.who(peer, request.headers)
 
     @contextmanager
     def telling(self, caller: Caller, action: str, gateway: Any) -> Iterator[None]:

@@ -56,11 +56,11 @@ class Messages:
 
         async def send(body: dict[str, Any]) -> dict[str, Any]:
             key = _line_key(body)
-            outcome, _ = await self._once(call.caller, body, key)
+            outcome, _ = await self._once(self._who(call), body, key)
             return outcome_document(outcome)
 
         def refused(error: RequestError) -> None:
-            self._services.refusals.note(error, call.caller)
+            self._services.refusals.note(error, self._who(call))
 
         stream = Stream(call.request, call.connection, send, refused)
         self._streams.add(stream)
@@ -68,6 +68,10 @@ class Messages:
             return await stream.run()
         finally:
             self._streams.discard(stream)
+
+    def _who(self, call: Call) -> Caller:
+        """Who calls, asked for each line anew: a token that is taken away ends what a stream may do."""
+        return self._services.who(call.request, call.connection.caller or call.caller)
 
     async def post_render(self, call: Call) -> web.Response:
         """What would be sent, without sending."""
@@ -82,7 +86,7 @@ class Messages:
     def _permitted(self, caller: Caller, body: dict[str, Any]) -> SendRequest:
         """The message, when the caller may use its gateway; asked before it is said whether there is such a gateway."""
         message = read_message(body)
-        self._services.access.require(caller, SEND, message.gateway)
+        self._services.access.require(caller, SEND, message.gateway, text=message.text is not None)
         return replace(message, caller=caller)
 
     def _refused(self, message: SendRequest, error: MessageError) -> Outcome:

@@ -113,8 +113,8 @@ class State:
         Route("GET", "/v1/gateways/{name}", get_gateway),
         Route("GET", "/v1/status", get_status),
         Route("POST", "/v1/reload", post_reload),
-        Route("GET", "/healthz", get_health),
-        Route("GET", "/readyz", get_health),
+        Route("GET", "/healthz", get_health, open=True),
+        Route("GET", "/readyz", get_health, open=True),
         Route("GET", "/metrics", get_metrics),
-        Route("GET", "/openapi.json", get_document),
+        Route("GET", "/openapi.json", get_document, open=True),
     )
