@@ -53,7 +53,7 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        *("_answering", "_body", "_doors", "_listener", "_said_all", "_ticket", "_timer"),
+        *("_answering", "_body", "_doors", "_listener", "_said_all", "_secured", "_ticket", "_timer"),
         *("caller", "crowded", "limits"),
     )
 
@@ -62,6 +62,7 @@ class Connection(web.RequestHandler):
         self._doors = doors
         self._listener = listener
         self._ticket = ticket
+        self._secured = False
         self.limits = doors.limits
         self._timer: asyncio.TimerHandle | None = None
         self._answering = False
@@ -72,6 +73,7 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connected: the kernel says who."""
+        self._secured = transport.get_extra_info("sslcontext") is not None
         ticket = self._ticket or self._doors.enter(transport, self._listener)
         self.caller = ticket.caller
         self.crowded = ticket.open_already >= self.limits.connections_per_caller
@@ -99,9 +101,8 @@ class Connection(web.RequestHandler):
         unfinished = self._body is not None and not self._body.is_eof()
         self._said_all = True
         self.close()
-        if self.transport is not None and self.transport.get_extra_info("sslcontext") is not None:
-            return False  # asyncio ends both directions of TLS at once
-        return not idle and not unfinished
+        # asyncio ends both directions of TLS at once, and says so in the log if asked for anything else
+        return not idle and not unfinished and not self._secured
 
     def request_begins(self, body: StreamReader) -> None:
         """The header is there. One that was already waiting behind another request gets its own time for the body."""
