@@ -58,3 +58,17 @@ def test_a_second_has_one_line_for_each_caller_and_code(caplog: pytest.LogCaptur
     text = metrics.exposition().decode()
     assert 'smsgwd_requests_refused_total{code="forbidden"} 6.0' in text
     assert 'smsgwd_requests_refused_total{code="too-large"} 1.0' in text
+
+
+def test_addresses_without_end_fill_no_memory(caplog: pytest.LogCaptureFixture) -> None:
+    """Each caller of a botnet has its line, and what is remembered of them stays small."""
+    clock = Clock()
+    refusals = Refusals(Metrics(Configuration(Registry()), Limiter()), clock)
+    caplog.set_level(logging.ERROR)
+    for number in range(25_000):
+        clock.now += 0.0001
+        refusals.note(refusal("unauthorized"), Caller(address=f"2001:db8::{number:x}"))
+        assert len(refusals._told) <= 10_000
+    clock.now += QUIET_S
+    refusals.note(refusal("unauthorized"), Caller(0))
+    assert len(refusals._untold) == 0

@@ -19,7 +19,7 @@ import trustme
 from daemon_process import Running, activated, configuration, daemon
 from fake_http import OK, Line, RawServer, free_port
 from other_user import IS_ROOT
-from patience import wait_until
+from patience import until, wait_until
 from served import serving
 from socket_client import Response, Tcp, call, connected, raw, read_response, request, send
 
@@ -504,6 +504,25 @@ def test_one_too_many_hears_so_over_tls(site: Site, certificate: Certificate) ->
     asyncio.run(scenario())
 
 
+def test_all_addresses_together_are_bounded(tmp_path: Path) -> None:
+    """However many addresses there are, the Unix socket takes connections; when one leaves there is room again."""
+    port = free_port()
+    config = SiteConfig(listen=(ListenSettings("127.0.0.1", port),))
+
+    async def scenario() -> None:
+        async with serving(tmp_path, Limits(connections_over_tcp=1), config) as served:
+            async with connected(Tcp(port)) as first:
+                first[1].write(request("GET", "/healthz"))
+                assert (await read_response(first[0])).status == 200
+                async with connected(Tcp(port, source="127.0.0.2")) as second:
+                    assert await ended(second[0]) == b""
+                assert (await call(served.path, "GET", "/healthz")).status == 200
+            await until(lambda: served.doors.connections == [])
+            assert (await call(Tcp(port, source="127.0.0.2"), "GET", "/healthz")).status == 200
+
+    asyncio.run(scenario())
+
+
 def test_a_request_right_behind_the_handshake_is_answered(site: Site, certificate: Certificate) -> None:
     """What comes in one segment with the end of the handshake is not lost; nor is a client that then says no more."""
 
@@ -562,7 +581,7 @@ def test_a_client_that_vanishes_in_its_handshake_leaves_nothing(
     assert caplog.records == []
 
 
-def test_idempotency_keys_are_an_address_of_its_own(tmp_path: Path) -> None:
+def test_an_address_has_idempotency_keys_of_its_own(tmp_path: Path) -> None:
     """Who gives no token is known by its address: another address has keys of its own."""
     port = free_port()
     config = SiteConfig(listen=(ListenSettings("127.0.0.1", port, allow=frozenset({"send"})),))

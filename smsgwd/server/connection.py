@@ -34,16 +34,18 @@ class Limits:
     answer_s: float = 10.0  # for the client to take the answer
     idle_s: float = 60.0  # between requests
     connections_per_caller: int = 1024  # by name
+    connections_over_tcp: int = 8192  # of all addresses: whatever comes there, the Unix socket has files left to open
     spare_connections: int = 64  # further ones hear `overloaded`; what comes beyond them is closed
     in_flight: int = 4096  # sends at once
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Who came in, and how many connections he had before. `caller` None: nobody can tell."""
+    """Who came in, and how many connections he had before. `caller` None: nobody can tell; `full`: TCP has no room."""
 
     caller: Caller | None
     open_already: int = 0
+    full: bool = False
 
 
 class Connection(web.RequestHandler):
@@ -252,6 +254,7 @@ class Doors(web.Server):
         self.limits = limits
         self.certificates: Mapping[str, Certificate] = {}
         self._open: Counter[str] = Counter()
+        self._over_tcp = 0
         self._handshakes: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> Connection:
@@ -298,16 +301,20 @@ class Doors(web.Server):
         except OSError:  # of TCP: it was gone before we looked
             return Ticket(None)
         self._open[caller.name] += 1
-        return Ticket(caller, self._open[caller.name] - 1)
+        self._over_tcp += bool(caller.address)
+        return Ticket(caller, self._open[caller.name] - 1, self._over_tcp > self.limits.connections_over_tcp)
 
     def refuses(self, ticket: Ticket) -> bool:
         """Whether there is no room for it, not even to be told so."""
         most = self.limits.connections_per_caller + self.limits.spare_connections
-        return ticket.caller is None or ticket.open_already >= most
+        if ticket.caller is None or ticket.open_already >= most:
+            return True
+        return ticket.full and bool(ticket.caller.address)
 
     def leave(self, caller: Caller | None) -> None:
         """A connection is gone."""
         if caller is not None:
+            self._over_tcp -= bool(caller.address)
             self._open[caller.name] -= 1
             if not self._open[caller.name]:
                 del self._open[caller.name]
