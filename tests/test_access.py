@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from other_user import IS_ROOT, Call, become, called
 from served import serving
 from token_files import token as file_of_token
 
+from smsgwd.access_token import digest_of
 from smsgwd.caller import Caller
 from smsgwd.compile import compile_token
 from smsgwd.errors import Problem, RequestError
@@ -194,6 +196,35 @@ def test_access_is_asked_for_each_line_of_a_stream(open_folder: Path, who: str) 
     lines = {one["line"]: one.get("status", 200) for one in map(json.loads, text.splitlines())}
     assert status == 200
     assert [lines[1], lines[2], lines[3]] == EXPECTED[OTHERS[who][1]][:3]
+
+
+@pytest.mark.parametrize("who", OTHERS)
+def test_a_token_is_who_calls_whatever_user_has_it(open_folder: Path, who: str) -> None:
+    """On the Unix socket a token gives another user its rights, and takes from our own and from root all else."""
+    token = "smsgwd_" + "0" * 43
+    rules = (AccessRule(users=("token:portal",), allow=frozenset({"status"})),)
+    config = SiteConfig(access=rules, tokens={"portal": digest_of(token)})
+    mine = 403 if OTHERS[who][0] else 200
+    calls = [
+        ("GET", "status", (), mine),
+        ("GET", "status", (f"Authorization: Bearer {token}",), 200),
+        ("GET", "status", ("Authorization: Basic cm9vdDp4", f"PI-Authorization: {token}"), 200),
+        ("GET", "status", ("Authorization: Bearer x",), 401),
+        ("GET", "status", ("Authorization: Basic cm9vdDp4",), mine),
+        ("POST", "reload", (f"Authorization: {token}",), 403),
+    ]
+
+    def ask(path: Path, method: str, call: str, fields: tuple[str, ...]) -> int:
+        headers = [word for field in fields for word in ("-H", field)]
+        command = [*OTHERS[who][0], "curl", "--silent", "--max-time", "10", "--output", "/dev/null", "-X", method]
+        command += ["--write-out", "%{http_code}", "--unix-socket", str(path), *headers, f"http://smsgwd/v1/{call}"]
+        return int(subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=30, cwd="/").stdout)
+
+    async def scenario() -> list[int]:
+        async with serving(open_folder, config=config) as served:
+            return [await asyncio.to_thread(ask, served.path, *call[:3]) for call in calls]
+
+    assert asyncio.run(scenario()) == [call[3] for call in calls]
 
 
 def test_the_list_shows_what_the_caller_may_see(open_folder: Path) -> None:

@@ -70,6 +70,12 @@ def _is_private(draft: Draft, at: KeyPath, key: Path) -> bool:
     return for_good
 
 
-def tokens_of(tokens: Mapping[str, Mapping[str, str]]) -> dict[str, bytes]:
-    """The digests of the tokens, by their names."""
-    return {name: parse_hash(token["hash"]) for name, token in tokens.items()}
+def tokens_of(draft: Draft, tokens: Mapping[str, Mapping[str, str]]) -> dict[str, bytes]:
+    """The digests of the tokens, by their names. One token of two names is told: nobody could say who calls."""
+    names: dict[bytes, str] = {}
+    for name, token in tokens.items():
+        first = names.setdefault(parse_hash(token["hash"]), name)
+        if first != name:
+            message = f"this is the token of `{first}` already: who calls would be either"
+            draft.problem(("tokens", name, "hash"), "bad-value", message, f"make another: smsgwd token new {name}")
+    return {name: digest for digest, name in names.items()}

@@ -47,6 +47,7 @@ def compile_site(
     draft.secrets = secrets_of(draft, data.get("secrets", {}))
     draft.names = frozenset()
     site = _site(draft, data)
+    tokens = tokens_of(draft, data.get("tokens", {}))
     listen = listeners_of(draft, data.get("listen", []))
     limits = limits_of(draft, data.get("limits", {}))
     otp = _otp(draft, data.get("otp", {}))
@@ -57,7 +58,7 @@ def compile_site(
         socket=_socket(data.get("socket", {})),
         listen=listen,
         access=tuple(_access_rule(rule) for rule in data.get("access", [])),
-        tokens=MappingProxyType(tokens_of(data.get("tokens", {}))),
+        tokens=MappingProxyType(tokens),
         limits=limits,
         otp=otp,
         log=LogSettings(**data.get("log", {})),

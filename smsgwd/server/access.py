@@ -25,8 +25,9 @@ from smsgwd.server.problems import MissingTokenError
 log = logging.getLogger("smsgwd.access")
 
 SEND, STATUS, RELOAD = "send", "status", "reload"
+SMSGATEWAY_READ, SMSGATEWAY_WRITE = "smsgateway_read", "smsgateway_write"
 OTP_CHALLENGE, OTP_VERIFY = "otp_challenge", "otp_verify"
-ACTIONS = (SEND, STATUS, RELOAD, "smsgateway_read", "smsgateway_write", OTP_CHALLENGE, OTP_VERIFY)
+ACTIONS = (SEND, STATUS, RELOAD, SMSGATEWAY_READ, SMSGATEWAY_WRITE, OTP_CHALLENGE, OTP_VERIFY)
 
 _OWN_HEADER = "PI-Authorization"  # of privacyIDEA's clients, for where a proxy needs Authorization for itself
 _BEARER = "bearer"
@@ -132,8 +133,12 @@ class Access:
             return True
         if self.rules is None:
             return action == SEND and not _is_nobody(caller)
-        matching = (rule for rule in self.rules if rule.is_for(caller, action, text=text))
-        return any(gateway is None or rule.covers(gateway) for rule in matching)
+        return self._rule_for(caller, action, gateway, text=text) is not None
+
+    def _rule_for(self, caller: Caller, action: str, gateway: str | None, *, text: bool) -> _Rule | None:
+        """The first rule that allows it."""
+        matching = (rule for rule in self.rules or () if rule.is_for(caller, action, text=text))
+        return next((rule for rule in matching if gateway is None or rule.covers(gateway)), None)
 
     def actions_of(self, caller: Caller) -> list[str]:
         """What the caller may do, by some gateway at least."""
