@@ -27,6 +27,9 @@ FILES = {
     "smsgwd.yaml": (
         "access:\n  - {users: [alert, 1001], groups: [ops], allow: [send], gateways: ['o*', 'a']}\n"
         "  - {groups: [admins], allow: [status]}\n  - {users: [login], allow: [otp_challenge], gateways: [a]}\n"
+        "  - {users: ['token:portal'], allow: [send], text: false, gateways: [a]}\n"
+        f"tokens: {{portal: {{hash: 'sha256:{'0' * 64}'}}}}\n"
+        "listen: [{tcp: 127.0.0.1:8443, allow: [send]}, {tcp: 127.0.0.1:8444, allow: [status]}]\n"
     ),
 }
 
@@ -52,11 +55,14 @@ def test_what_graphviz_draws(capsys: pytest.CaptureFixture[str], config: Path) -
         r"c\nhas errors",
         r"d\nhttp: sms.example.com:8443",
     ]
-    assert drawn["boxes"] == [caller, "user login", *boxes, over, r"gone\ndoes not exist"]
+    anybody = r"whoever comes to\n127.0.0.1:8443"
+    assert drawn["boxes"] == [caller, "user login", "user token:portal", anybody, *boxes, over, r"gone\ndoes not exist"]
     assert drawn["arrows"] == [
         [caller, boxes[0], ""],
         [caller, over, ""],
         ["user login", boxes[0], "challenges"],
+        ["user token:portal", boxes[0], "by template"],
+        *([anybody, box, ""] for box in (*boxes, over)),
         [over, boxes[0], r"+49: 1\n+4 AT, CH: 1"],
         [over, boxes[1], "+49: 2"],
         [over, boxes[3], "else: 1"],
@@ -69,10 +75,10 @@ def test_mermaid(capsys: pytest.CaptureFixture[str], config: Path) -> None:
     done = run(capsys, "graph", "--config", str(config))
     assert asked("mermaid.mjs", [done.out]) == ["flowchart-v2"]
     assert '    n0(["users alert, 1001<br/>group ops"])\n' in done.out
-    assert '    n3["b<br/>console<br/>only AT, DE<br/>not premium_rate<br/>disabled"]:::disabled\n' in done.out
-    assert '    n4["c<br/>has errors"]:::broken\n' in done.out
-    assert '    n6{{"over<br/>failover"}}\n' in done.out
-    assert '    n6 --> |"+49: 1<br/>+4 AT, CH: 1"| n2\n' in done.out
+    assert '    n5["b<br/>console<br/>only AT, DE<br/>not premium_rate<br/>disabled"]:::disabled\n' in done.out
+    assert '    n6["c<br/>has errors"]:::broken\n' in done.out
+    assert '    n8{{"over<br/>failover"}}\n' in done.out
+    assert '    n8 --> |"+49: 1<br/>+4 AT, CH: 1"| n4\n' in done.out
 
 
 def test_the_examples(capsys: pytest.CaptureFixture[str]) -> None:

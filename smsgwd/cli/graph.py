@@ -2,7 +2,7 @@
 
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ examples:
 
 exit codes: 0 drawn, also where files have errors; 1 there is no configuration; 2 wrong usage.
 """
+_SENDING = {"send", "otp_challenge"}
 _HOST = re.compile(r"[a-zA-Z]+://(?:[^/?#@]*@)?([^/?#]+)")
 
 
@@ -80,12 +81,24 @@ def _draw_callers(drawing: "Drawing", registry: "Registry") -> None:
         for name in registry.entries:
             drawing.arrow("/everyone", name)
     for number, rule in enumerate(registry.config.access):
-        if rule.allow & {"send", "otp_challenge"}:
+        if rule.allow & _SENDING:
             caller = f"/rule {number}"  # no gateway is called so
             drawing.box(caller, Look.CALLER, *_callers(rule))
             for name in registry.entries:
                 if any(fnmatchcase(name, pattern) for pattern in rule.gateways):
-                    drawing.arrow(caller, name, "" if "send" in rule.allow else "challenges")
+                    drawing.arrow(caller, name, _what(rule.allow, text=rule.text))
+    for listener in registry.config.listen:
+        if listener.allow & _SENDING:
+            caller = f"/listen {listener.address}"
+            drawing.box(caller, Look.CALLER, "whoever comes to", listener.address)
+            for name in registry.entries:
+                drawing.arrow(caller, name, _what(listener.allow, text=True))
+
+
+def _what(allow: Collection[str], *, text: bool) -> str:
+    """What may be sent, where that is not everything."""
+    words = [] if "send" in allow else ["challenges"]
+    return " ".join([*words, *([] if text else ["by template"])])
 
 
 def _callers(rule: "AccessRule") -> Iterator[str]:
