@@ -205,7 +205,7 @@ def test_compiled_documents_show_another_token_and_no_hash() -> None:
     documents = []
     for token in (PORTAL, OTHER):
         source = load(f"tokens: {{portal: {{hash: '{hash_of(token)}'}}}}\n".encode(), "smsgwd.yaml")
-        text = canonical.configuration(Registry.of((), SiteConfig()), {}, source).as_text()
+        text = canonical.configuration(Registry.of((), SiteConfig()), {}, source, {}, ()).as_text()
         assert hash_of(token) not in text
         assert canonical.parse(text).as_text() == text
         documents.append(text)
