@@ -57,6 +57,13 @@ class PinHash:
             raise ValueError("salt or hash are too short: 16 and 32 octets are usual")
         return cls(ln, r, p, salt, value)
 
+    @classmethod
+    def of_nobody(cls, like: "PinHash | None" = None) -> "PinHash":
+        """The hash of no PIN that anybody knows, to be compared at the cost of another one, or at the usual cost."""
+        if like is None:
+            return cls(_LN, _R, _P, os.urandom(_SALT_OCTETS), os.urandom(_HASH_OCTETS))
+        return cls(like.ln, like.r, like.p, os.urandom(len(like.salt)), os.urandom(len(like.value)))
+
     def __str__(self) -> str:
         return f"$scrypt$ln={self.ln},r={self.r},p={self.p}${_written(self.salt)}${_written(self.value)}"
 
