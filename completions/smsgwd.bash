@@ -56,7 +56,7 @@ _smsgwd() {
         otp/-*) _smsgwd_words "--help --gateway --to --text --template --var --digits --ttl --context --json --socket --config"; return ;;
         otp/*) _smsgwd_words "challenge verify"; return ;;
         token/-*) _smsgwd_words "--help --json"; return ;;
-        token/*) _smsgwd_words "new"; return ;;
+        token/*) _smsgwd_words "new hash-pin"; return ;;
         check/-*) _smsgwd_words "--help --format --strict --secrets --config"; return ;;
         check/*) _smsgwd_paths -f; return ;;
         explain/-*) _smsgwd_words "--help"; return ;;

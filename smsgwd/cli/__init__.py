@@ -17,7 +17,7 @@ VERBS = {
     "serve": "run the daemon",
     "send": "send one message through the daemon",
     "otp": "send a one-time password, and verify the one that comes back",
-    "token": "make access tokens",
+    "token": "make access tokens, and hashes of PINs",
     "check": "find what is wrong with a configuration",
     "explain": "say what a finding means and what mends it",
     "test": "run the tests inside gateway files",

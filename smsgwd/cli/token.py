@@ -2,16 +2,17 @@
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
-from smsgwd.cli import token_new
+from smsgwd.cli import token_new, token_pin
 
-_STEPS = {"new": token_new}
+_STEPS = {"new": token_new, "hash-pin": token_pin}
 
-_DESCRIPTION = "Make access tokens."
+_DESCRIPTION = "Make access tokens, and what the files of users' tokens need."
 _EPILOG = """\
-example:
+examples:
   smsgwd token new portal        prints a token for a caller, and its hash for smsgwd.yaml
+  smsgwd token hash-pin          asks for a PIN and prints its hash, for a file of tokens.d
 
-See `smsgwd token new --help`.
+See `smsgwd token new --help` and `smsgwd token hash-pin --help`.
 """
 
 
