@@ -87,6 +87,18 @@ class Verification:
     attempts_left: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a step of a login came to: `accepted`, or a code was sent, when there is a `transaction_id`.
+
+    `message` is for the person. With neither the login has failed.
+    """
+
+    accepted: bool
+    transaction_id: str | None
+    message: str
+
+
 class _Socket(socket.socket):
     """A Unix socket whose reads and writes all together end at one point in time.
 
@@ -211,6 +223,14 @@ class Client:
         if not isinstance(document.get("verified"), bool):
             raise _not_ours()
         return Verification(document["verified"], document.get("reason"), document.get("attempts_left"))
+
+    def validate(self, user: str, password: str, transaction_id: str | None = None) -> Login:
+        """One step of a login by a token of tokens.d.
+
+        `password` is the PIN, PIN and code, or with a `transaction_id` the code. Raises RequestRefused, NoAnswerError.
+        """
+        request = _members(user=user, transaction_id=transaction_id) | {"pass": password}
+        return _login(self._document("POST", "/validate/check", request))
 
     def render(
         self,
@@ -370,6 +390,14 @@ def _challenge(document: Mapping[str, Any]) -> Challenge:
     try:
         return Challenge(document["transaction_id"], document["expires_in"], _outcome(document["outcome"]))
     except KeyError:
+        raise _not_ours() from None
+
+
+def _login(document: Mapping[str, Any]) -> Login:
+    try:
+        result, detail = document["result"], document["detail"]
+        return Login(result["authentication"] == "ACCEPT", detail.get("transaction_id"), detail["message"])
+    except (KeyError, TypeError, AttributeError):
         raise _not_ours() from None
 
 

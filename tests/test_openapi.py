@@ -28,6 +28,8 @@ BODIES = {
     "/v1/render": MESSAGE,
     "/v1/challenges": {**MESSAGE, "text": "{{ otp }}"},
     "/v1/challenges/verify": {"transaction_id": "x", "otp": "123456"},
+    "/validate/check": {"user": "alice", "pass": "1234"},
+    "/validate/triggerchallenge": {"user": "alice"},
 }
 
 

@@ -6,10 +6,12 @@ from aiohttp import hdrs, web
 
 from smsgwd.errors import RequestError
 from smsgwd.otp import Challenges
+from smsgwd.otp.users import Users
 from smsgwd.server.calls.auth import Auth
 from smsgwd.server.calls.challenges import ChallengeCalls
 from smsgwd.server.calls.messages import Messages
 from smsgwd.server.calls.state import State
+from smsgwd.server.calls.validate import Validate
 from smsgwd.server.connection import Connection
 from smsgwd.server.problems import problem
 from smsgwd.server.routing import Call, Family, MethodNotAllowedError, Refuse, Route, Router
@@ -17,7 +19,7 @@ from smsgwd.server.services import Services
 
 log = logging.getLogger("smsgwd.server")
 
-FAMILIES: tuple[type[Family], ...] = (Messages, ChallengeCalls, State, Auth)
+FAMILIES: tuple[type[Family], ...] = (Messages, ChallengeCalls, Validate, State, Auth)
 ROUTES: tuple[Route, ...] = tuple(route for family in FAMILIES for route in family.ROUTES)
 
 
@@ -30,8 +32,9 @@ class Api:
         self._messages = Messages(services)
         self._challenges = Challenges(lambda: services.registry.config.otp, observe=services.metrics.verification)
         services.metrics.show_storage(lambda: self._challenges.storage.up)
-        families = (self._messages, ChallengeCalls(services, self._challenges), State(services), Auth(services))
-        self._router = Router(families)
+        self._users = Users(lambda: services.registry, self._challenges, services.sends.send)
+        otp = (ChallengeCalls(services, self._challenges), Validate(services, self._users))
+        self._router = Router((self._messages, *otp, State(services), Auth(services)))
 
     def end_streams(self) -> None:
         """Read no further lines of the streams that run."""
@@ -42,7 +45,8 @@ class Api:
         self._challenges.storage.follow()
 
     async def close(self) -> None:
-        """No call comes any more: let go of the storage."""
+        """No call comes any more: let go of the storage and of the threads that look at PINs."""
+        self._users.close()
         await self._challenges.storage.close()
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
