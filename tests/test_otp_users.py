@@ -16,7 +16,7 @@ from smsgwd.otp.crowd import MOST_OF_ONE, Crowd
 from smsgwd.otp.memory import Memory
 from smsgwd.otp.pins import MOST_PER_CORE, Pins, stand_in
 from smsgwd.otp.seal import Sealed
-from smsgwd.otp.store import Verdict
+from smsgwd.otp.store import StoreLostError, Verdict
 from smsgwd.otp.users import ENTER, MOST_WRONG, RIGHT, WINDOW_S, WRONG, Login, Named, Result, Users, Why, serial_of
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.pin import PinHash
@@ -67,30 +67,36 @@ class Counting(Memory):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
+        self.lost = False
+
+    def _ask(self, what: str) -> None:
+        if self.lost:
+            raise StoreLostError
+        self.asked.append(what)
 
     async def judge(self, sealed: Sealed, *, right: bool, now: float, attempts: int) -> Verdict:
         """Count a try."""
-        self.asked.append("judge")
+        self._ask("judge")
         return await super().judge(sealed, right=right, now=now, attempts=attempts)
 
     async def remember(self, user: str, transaction_id: str, *, now: float, expires_at: float) -> None:
         """Keep a transaction."""
-        self.asked.append("remember")
+        self._ask("remember")
         await super().remember(user, transaction_id, now=now, expires_at=expires_at)
 
     async def recall(self, user: str, *, now: float) -> str | None:
         """The transaction."""
-        self.asked.append("recall")
+        self._ask("recall")
         return await super().recall(user, now=now)
 
     async def failed(self, key: str, *, now: float, window_s: float) -> int:
         """Count a wrong PIN."""
-        self.asked.append("failed")
+        self._ask("failed")
         return await super().failed(key, now=now, window_s=window_s)
 
     async def forgive(self, key: str) -> None:
         """Forget them."""
-        self.asked.append("forgive")
+        self._ask("forgive")
         await super().forgive(key)
 
 
@@ -412,6 +418,28 @@ def test_wrong_pins_are_counted_by_caller(house: House) -> None:
     assert run(house.login("alice", "1234")).result is Result.REJECT
     assert run(house.login("alice", "1234", caller=SSH)).result is Result.CHALLENGE
     assert run(house.login("bob@example", "Pin ä")).result is Result.CHALLENGE
+
+
+def test_those_who_only_have_an_address_are_counted_together(house: House, runs: list[int]) -> None:
+    """At each listener: another address is no further ten tries."""
+    for number in range(12):
+        run(house.login("alice", "9999", caller=Caller(address=f"192.0.2.{number}", listener="127.0.0.1:1")))
+    assert len(runs) == 2 * MOST_WRONG
+    assert run(house.login("alice", "1234", caller=Caller(listener="127.0.0.1:2"))).result is Result.CHALLENGE
+    assert run(house.login("alice", "1234")).result is Result.CHALLENGE
+
+
+def test_a_store_that_is_lost(house: House, runs: list[int]) -> None:
+    """Nothing is looked at that cannot be counted: neither a right PIN nor a wrong one, nor a code."""
+    first = run(house.login("alice", "1234"))
+    del runs[:]
+    house.store.lost = True
+    tries = [("1234", None), ("9999", None), ("1234" + house.phones.code, None)]
+    for password, transaction_id in (*tries, (house.phones.code, first.transaction_id)):
+        with pytest.raises(RequestError) as caught:
+            run(house.login("alice", password, transaction_id))
+        assert caught.value.code == "storage-unavailable"
+    assert (runs, len(house.phones.sent)) == ([], 1)
 
 
 def test_a_right_pin_forgives(house: House) -> None:

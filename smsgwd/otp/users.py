@@ -159,7 +159,7 @@ class Users:
         return Login(Result.ACCEPT, RIGHT, claim.token)
 
     async def _by_pin(self, claim: _Claim, named: Named, password: Secret, caller: Caller) -> Login:
-        keys = [f"{caller.name} {serial}" for serial in named.serials]
+        keys = [f"{_counted(caller)} {serial}" for serial in named.serials]
         with self._crowd.inside(keys[0]):
             async with self._crowd.turn(keys[0]):
                 login, wrong = await self._judged(claim, password, keys)
@@ -244,6 +244,12 @@ class Users:
         """Of what names that nobody has cost: the same in all instances that share a key."""
         keys = self._registry().config.otp.keys
         return key_of(keys[0]) if keys else self._own_key
+
+
+def _counted(caller: Caller) -> str:
+    """By what wrong PINs of a caller are counted: addresses are for the taking, so all who only have one are one."""
+    nobody = caller.uid is None and caller.token is None
+    return f"at:{caller.listener}" if nobody else caller.name
 
 
 def _why(claim: _Claim, reading: Reading) -> Why:
