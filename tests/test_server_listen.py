@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,3 +151,21 @@ def test_the_socket_is_removed_if_it_is_ours(tmp_path: Path) -> None:
     first.remove()
     assert path.is_socket()
     second.socket.close()
+
+
+def test_what_takes_the_sockets_place_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who swaps a link into the place of the new socket changes nobody's mode or group, and is told of."""
+    path, victim = tmp_path / "smsgwd.sock", tmp_path / "victim"
+    victim.touch(0o600)
+    real_open = os.open
+
+    def swapping(where: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if where == path:  # the last moment before it is looked at
+            path.unlink()
+            path.symlink_to(victim)
+        return real_open(where, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", swapping)
+    with pytest.raises(ListenError, match="replaced"):
+        open_listener(path, SocketSettings(mode=0o666))
+    assert mode_of(victim) == 0o600

@@ -5,7 +5,8 @@ import grp
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,16 +128,33 @@ def _bind(opened: socket.socket, path: Path, mode: int, group: int | None, *, wa
         opened.bind(os.fspath(path))
     except FileNotFoundError:
         raise ListenError(f"{path.parent} does not exist: make the folder, or choose another path") from None
-    if group is not None:
-        _give_to(path, group, wanted=wanted)
-    path.chmod(mode)
+    with _bound(path) as file:
+        if group is not None:
+            _give_to(file, path, group, wanted=wanted)
+        file.chmod(mode)
     opened.listen(BACKLOG)
     opened.setblocking(False)
 
 
-def _give_to(path: Path, group: int, *, wanted: bool) -> None:
+@contextmanager
+def _bound(path: Path) -> Iterator[Path]:
+    """A path to the very file that we have just made, whatever is put in its place meanwhile.
+
+    Mode and group would follow a symlink. Raises ListenError where it is no socket of ours any more.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.chown(path, -1, group)
+        status = os.fstat(descriptor)
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+            raise ListenError(f"{path} was replaced while it was made: somebody else may write to its folder")
+        yield Path(f"/proc/self/fd/{descriptor}")  # proc(5): leads to the file itself
+    finally:
+        os.close(descriptor)
+
+
+def _give_to(file: Path, path: Path, group: int, *, wanted: bool) -> None:
+    try:
+        os.chown(file, -1, group)
     except PermissionError:
         if not wanted:
             return  # the default group is for the system's daemon; a user's own keeps the user's group
