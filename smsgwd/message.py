@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from smsgwd import segments
+from smsgwd.allowance import Allowance
 from smsgwd.caller import Caller
 
 
@@ -21,6 +22,7 @@ class SendRequest:
     reference: str | None = None
     deadline_s: float | None = None  # seconds; the shorter of it and the gateway's wins
     caller: Caller | None = None  # whoever asked
+    allowance: Allowance | None = None  # the limits of the access rule that allows it, if it has some
     otp: str | None = field(default=None, repr=False)  # of a challenge: the code that a text or template is made with
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any
 
 from smsgwd import msisdn
+from smsgwd.allowance import UNLIMITED, Limits
 from smsgwd.certificates import Certificate
 from smsgwd.errors import Problem, RequestError, Severity
 from smsgwd.msisdn import PhoneRules
@@ -153,38 +154,6 @@ class Breaker:
         if self.closed:
             return "closed"
         return "half-open" if self._probing else "open"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """These names alone or, `denied`, all but these."""
-
-    names: frozenset[str]
-    denied: bool = False
-
-    def admits(self, found: frozenset[str]) -> bool:
-        """Whether something may pass that is one of `found`, nobody knows which."""
-        return not found & self.names if self.denied else found <= self.names
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much may leave, and where to. What is None is not limited."""
-
-    rate: Pace | None = None  # segments; what is more waits
-    in_flight: int | None = None  # sends at once
-    per_recipient: Pace | None = None  # messages to one number
-    budget: Pace | None = None  # segments
-    countries: Choice | None = None  # two capital letters each (ISO 3166-1)
-    number_types: Choice | None = None  # as phonenumbers tells them apart: `mobile`, ...
-
-    @property
-    def counts(self) -> bool:
-        """Whether something is counted, beside the destination."""
-        return any((self.rate, self.in_flight, self.per_recipient, self.budget))
-
-
-UNLIMITED = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,6 +339,7 @@ class AccessRule:
     """One rule: any of these callers may take these actions on gateways that match one of the globs.
 
     `text` False: by this rule they send named templates alone.
+    `limits` are on each caller by itself. `key` says who the rule is for, so that counts outlive its other changes.
     """
 
     users: tuple[str | int, ...] = ()
@@ -377,6 +347,21 @@ class AccessRule:
     allow: frozenset[str] = frozenset()
     gateways: tuple[str, ...] = ("*",)
     text: bool = True
+    limits: Limits = UNLIMITED
+    number: int = 0  # among the rules that are for the same
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the key, once: it is asked for with every message."""
+        object.__setattr__(self, "key", f"{digest_of(self.is_for)[-16:]}.{self.number}")
+
+    @property
+    def is_for(self) -> tuple[tuple[str, ...], ...]:
+        """Who it is for, and which gateways; in whatever order that was written."""
+        return tuple(tuple(sorted({str(one) for one in part})) for part in (self.users, self.groups, self.gateways))
+
+
+_OF_CHALLENGES = Limits(per_recipient=Pace(5, 600.0, "5/10m"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,7 +391,7 @@ class OtpSettings:
 
     keys: tuple[Secret, ...] = ()
     attempts: int = 3  # wrong codes that one challenge takes
-    limits: Limits = Limits(per_recipient=Pace(5, 600.0, "5/10m"))  # on challenges, beside all other limits
+    limits: Limits = _OF_CHALLENGES  # on challenges, beside all other limits
     storage: RedisServer | None = None  # None: the memory
     fail_open: bool = False  # without the storage the counts of this instance alone decide
 
@@ -437,6 +422,10 @@ class SiteConfig:
     limits: Limits = UNLIMITED  # of all gateways together
     otp: OtpSettings = OtpSettings()
     log: LogSettings = LogSettings()
+
+    def limits_of_rule(self, key: str) -> Limits | None:
+        """The limits of the access rule with this key; None where there is no such rule."""
+        return next((rule.limits for rule in self.access if rule.key == key), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from smsgwd import msisdn, segments
 from smsgwd.errors import MessageError, RequestError, SubmitError
-from smsgwd.limits import CHALLENGES, SITE, BarredError, Bounds, Claim, Limiter, bounds_of, check_destination
+from smsgwd.limits import BarredError, Bounds, Claim, Limiter, bounds_of, check_destination
 from smsgwd.message import Message, SendRequest, control_fault, sender_fault, text_fault
 from smsgwd.outcome import Attempt, Kind, Outcome, Reason
 from smsgwd.privacy import codes_in, hide_secrets, mask_number, quotable, repeats, scrub
@@ -166,7 +166,7 @@ def render(registry: Registry, request: SendRequest) -> dict[str, Any]:
     served = registry.renderable(request.gateway)
     request = _with_text(served, sampled(registry, request))
     gateway, path = _first(registry, served, request.to)
-    bounds = bounds_of(registry, gateway, path)
+    bounds = bounds_of(registry, gateway, path, allowance=request.allowance)
     gateway = gateway.as_shown()
     ready = _fit(gateway, request, bounds)
     return {
@@ -217,9 +217,9 @@ async def send(registry: Registry, request: SendRequest, limiter: Limiter | None
         worded = _worded(served, request)
         if isinstance(worded, SendRequest):
             request = worded
-            outcome = await _reach(
-                _Run(registry, request, Claim(limiter or Limiter(), registry.generation)), served, deadline, ()
-            )
+            caller = "" if request.caller is None else request.caller.name
+            claim = Claim(limiter or Limiter(), registry.generation, caller)
+            outcome = await _reach(_Run(registry, request, claim), served, deadline, ())
         else:
             outcome = worded
     outcome = replace(
@@ -259,8 +259,7 @@ async def _reach(run: _Run, served: Served, deadline: Deadline, path: tuple[str,
     finally:
         run.claim.settle(served.name, outcome)
         if not path:
-            run.claim.settle(SITE, outcome)
-            run.claim.settle(CHALLENGES, outcome)
+            run.claim.settle_all(outcome)
     return outcome
 
 
@@ -289,9 +288,10 @@ def _note(gateway: Gateway, outcome: Outcome, *, asked: bool) -> None:
 
 async def _through(run: _Run, gateway: Gateway, deadline: Deadline, path: tuple[str, ...]) -> Outcome:
     show = run.registry.config.log.shows_messages
-    bounds = bounds_of(run.registry, gateway, path, challenge=run.request.otp is not None)
+    request = run.request
+    bounds = bounds_of(run.registry, gateway, path, allowance=request.allowance, challenge=request.otp is not None)
     try:
-        ready = _fit(gateway, run.request, bounds)
+        ready = _fit(gateway, request, bounds)
     except MessageError as error:
         if isinstance(error, BarredError):
             run.claim.refused(gateway, error.name, error.limit)
@@ -301,7 +301,7 @@ async def _through(run: _Run, gateway: Gateway, deadline: Deadline, path: tuple[
     outcome = await run.claim.take(bounds, ready.message, gateway, ready.count.segments, deadline)
     if outcome is None:
         if show:
-            _show_message(gateway, run.request)
+            _show_message(gateway, request)
         if deadline.to_leave.passed:  # it has waited for a place among all members: now that it has one, it goes
             deadline = Deadline(deadline.at)
         outcome = await _attempts(ready, deadline, show=show)
@@ -315,7 +315,8 @@ async def _over(run: _Run, failover: Failover, deadline: Deadline, path: tuple[s
     """One member after the other, for as long as the outcome is one after which the next may be tried.
 
     Each has its share of the time to hand the message over, so that one that cannot be reached leaves some to the next.
-    What the limits of the failover itself have refused no other member may send.
+    What the limits of the failover itself have refused no other member may send, nor what those of the caller have, or
+    of smsgwd.yaml.
     """
     path = (*path, failover.name)
     outcomes: list[Outcome] = []
@@ -326,7 +327,7 @@ async def _over(run: _Run, failover: Failover, deadline: Deadline, path: tuple[s
             resting.append(member)
             continue
         outcomes.append(await _reach(run, member, deadline.share(ways), path))
-        over = deadline.to_leave.passed or run.claim.refused_by in {SITE, CHALLENGES, *path}
+        over = deadline.to_leave.passed or run.claim.refused_for_all(path)
         if over or outcomes[-1].kind not in failover.on:
             break
     if not outcomes and resting:  # all have failed often: better one more try than none

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "smsgwd"
 FLOORS = (
     {
         "access_token",
+        "allowance",
         "caller",
         "errors",
         "explanations",

@@ -14,102 +14,40 @@ import pytest
 import virtual_time
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import ACCEPTED, BUSY, NUMBER, Answer, Scripted, gateway
+from limited import (
+    LOST,
+    OTHER,
+    REFUSED,
+    Busy,
+    House,
+    Times,
+    check_window,
+    failover,
+    kinds,
+    limited,
+    registry,
+    sent_in_a_row,
+    served,
+    submitted,
+)
+from scripted import ACCEPTED, BUSY, NUMBER, Scripted
 
-from smsgwd import limits as module
 from smsgwd import msisdn, schema
+from smsgwd.allowance import UNLIMITED, Choice, Limits
+from smsgwd.caller import Caller
 from smsgwd.compile import compile_gateway, compile_site
-from smsgwd.errors import MessageError, Problem
-from smsgwd.limits import SITE, Limiter, Recipients, Window
+from smsgwd.errors import MessageError
+from smsgwd.limits import SITE, Limiter
+from smsgwd.limits import window as module
+from smsgwd.limits.window import Recipients, Window
 from smsgwd.load import load
 from smsgwd.message import SendRequest
 from smsgwd.msisdn import PhoneRules
 from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.providers._base import Prepared, Site
-from smsgwd.registry import (
-    UNLIMITED,
-    Choice,
-    Entry,
-    Failover,
-    Gateway,
-    Limits,
-    Reference,
-    Registry,
-    Retry,
-    Served,
-    SiteConfig,
-)
+from smsgwd.providers._base import Site
+from smsgwd.registry import Retry
 from smsgwd.sender import render, send
-from smsgwd.units import Deadline, Pace, parse_pace
-
-ONCE = Retry(attempts=1)
-OTHER = "+491701234568"
-LOST = Outcome(Kind.UNKNOWN, Reason.TIMEOUT)
-REFUSED = Outcome(Kind.REJECTED, Reason.PROVIDER)
-
-
-def limited(**members: Any) -> Limits:
-    """Limits as a file says them."""
-    read: dict[str, Any] = {
-        key: parse_pace(value) if isinstance(value, str) else value for key, value in members.items()
-    }
-    return Limits(**read)
-
-
-def served(*answers: Outcome | None, name: str = "g", limits: Limits = UNLIMITED, **members: Any) -> Gateway:
-    """A gateway that tries once; without answers it accepts all."""
-    script: Iterable[Outcome | None] = answers or repeat(ACCEPTED)
-    one = gateway(name=name, limits=limits, retry=ONCE, **members)
-    assert isinstance(one.provider, Scripted)
-    one.provider.script = iter(script)
-    return one
-
-
-def submitted(one: Gateway) -> int:
-    """How many messages have reached the provider."""
-    assert isinstance(one.provider, Scripted)
-    return len(one.provider.submitted)
-
-
-def failover(*members: str, limits: Limits = UNLIMITED, name: str = "f", **more: Any) -> Failover:
-    """A failover among these."""
-    references = tuple(Reference(one, Problem(f"{name}.yaml", 1, 1, "", "")) for one in members)
-    phone = PhoneRules(region="DE")
-    return Failover(
-        name=name, provider_name="failover", phone=phone, gateways=members, references=references, limits=limits, **more
-    )
-
-
-def registry(*all_served: Served, site: Limits = UNLIMITED, generation: int = 1) -> Registry:
-    """A snapshot."""
-    return Registry.of([Entry.of(one.name, one) for one in all_served], SiteConfig(limits=site), (), generation)
-
-
-class House:
-    """Gateways and what is counted of them."""
-
-    def __init__(self, *all_served: Served, site: Limits = UNLIMITED) -> None:
-        self.limiter = Limiter()
-        self.registry = registry(*all_served, site=site)
-
-    async def send(self, to: str = NUMBER, text: str = "hi", name: str = "g", **members: Any) -> Outcome:
-        """One message."""
-        return await send(self.registry, SendRequest(name, to, text=text, **members), self.limiter)
-
-    def usage(self, name: str = "g") -> dict[str, Any]:
-        """How much is used."""
-        return self.limiter.usage(self.registry, name)
-
-
-def kinds(outcomes: Iterable[Outcome]) -> str:
-    """A letter for each: accepted, refused by a limit, or else what it is."""
-    return "".join("L" if one.reason is Reason.LIMIT else str(one.kind)[0] for one in outcomes)
-
-
-async def sent_in_a_row(house: House, count: int, **members: Any) -> list[Outcome]:
-    """So many messages, one after the other."""
-    return [await house.send(**members) for _ in range(count)]
-
+from smsgwd.units import Pace, parse_pace
 
 # --- how paces are written
 
@@ -271,7 +209,7 @@ def test_a_window_takes_bounded_memory() -> None:
     window, pace = Window(), parse_pace("1000000/d")
     for second in range(20_000):
         window.take(second, pace, 1)
-    assert len(window._marks) <= 2 * module._MANY
+    assert len(window._marks) <= 2 * module.MANY
     assert window.used(20_000, pace) == 20_000
     assert window.used(86_400 + 9_999, pace) >= 10_000
     assert window.used(2 * 86_400, pace) == 0
@@ -499,26 +437,6 @@ def test_the_limits_of_smsgwd_yaml_are_on_all_gateways_together() -> None:
 # --- waiting
 
 
-class Times:
-    """When messages leave, in made time."""
-
-    def __init__(self, house: House) -> None:
-        self.house = house
-        self.started = asyncio.get_running_loop().time()
-        self.left: list[tuple[int, float]] = []
-
-    async def send(self, index: int, **members: Any) -> Outcome:
-        """Send one message, and note when it left."""
-        outcome = await self.house.send(f"+49170{index:07}", **members)
-        if outcome.kind is Kind.ACCEPTED:
-            self.left.append((index, asyncio.get_running_loop().time() - self.started))
-        return outcome
-
-    async def all(self, count: int, **members: Any) -> list[Outcome]:
-        """So many at once."""
-        return await asyncio.gather(*(self.send(index, **members) for index in range(count)))
-
-
 def test_two_thousand_at_once_leave_at_their_rate() -> None:
     """In order, at the rate and not slower; who could not leave before its deadline is told at once when it could."""
 
@@ -679,41 +597,10 @@ def test_a_send_that_is_cancelled_takes_no_place() -> None:
     virtual_time.run(main())
 
 
-class Busy(Scripted):
-    """Takes a while, refuses some, and notes when what it took had left."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(iter(()))
-        self.random = random.Random(seed)
-        self.taken: list[tuple[float, int]] = []
-        self.running = self.most = 0
-
-    async def submit(self, prepared: Prepared, deadline: Deadline) -> Answer:
-        """One message."""
-        left = asyncio.get_running_loop().time()
-        outcome = self.random.choice([ACCEPTED, ACCEPTED, BUSY, LOST])
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            await asyncio.sleep(self.random.choice([0, 0.01, 0.5, 0.9]))
-        finally:
-            self.running -= 1
-        if outcome is not BUSY:
-            self.taken.append((left, prepared.count().segments))
-        return Answer(outcome)
-
-
-def check_window(taken: list[tuple[float, int]], pace: Pace, largest: int) -> None:
-    """No span sees more than the pace, but for one message that borrows."""
-    for at, _ in taken:
-        inside = [count for other, count in taken if at <= other < at + pace.window_s]
-        assert sum(inside) <= pace.count or (len(inside) == 1 and inside[0] <= largest)
-
-
 @pytest.mark.parametrize("names", ["ab", "abf"])
 @pytest.mark.parametrize("seed", range(4))
 def test_any_mixture_keeps_all_limits(names: str, seed: int) -> None:
-    """Messages of all lengths and deadlines, by a failover and without, refused and given back: all limits are exact.
+    """Messages of all lengths, deadlines and callers, by a failover and without, refused, given back: limits are exact.
 
     But that smsgwd.yaml and a failover count a message when it leaves for the first member, not again for the next.
     """
@@ -728,7 +615,9 @@ def test_any_mixture_keeps_all_limits(names: str, seed: int) -> None:
         async def one() -> Outcome:
             await asyncio.sleep(chance.uniform(0, 30))
             text = "x" * chance.choice([5, 5, 5, 300, 1200])
-            return await house.send(text=text, name=chance.choice(names), deadline_s=chance.choice([1.0, 5.0, 30.0]))
+            caller = Caller(chance.choice([1, 1, 1, 2, 3]))
+            deadline_s = chance.choice([1.0, 5.0, 30.0])
+            return await house.send(text=text, name=chance.choice(names), deadline_s=deadline_s, caller=caller)
 
         outcomes = await asyncio.gather(*(one() for _ in range(400)))
         assert {one.kind for one in outcomes} == {Kind.ACCEPTED, Kind.UNSENT, Kind.UNKNOWN}
@@ -752,9 +641,17 @@ def test_real_time_passes_as_made_time_does() -> None:
     """Against the real clock: thirty at twenty a second take one second, and no more."""
 
     async def main() -> None:
-        times = Times(House(served(limits=limited(rate="20/s"))))
-        assert kinds(await times.all(30)) == "a" * 30
-        left_at = [at for _, at in times.left]
+        one, loop = served(limits=limited(rate="20/s")), asyncio.get_running_loop()
+        left_at: list[float] = []
+
+        class Noting(Scripted):
+            async def submit(self, *arguments: Any) -> Any:
+                left_at.append(loop.time() - started)
+                return await super().submit(*arguments)
+
+        house = House(replace(one, provider=Noting(iter(repeat(ACCEPTED)))))
+        started = loop.time()
+        assert kinds(await asyncio.gather(*(house.send() for _ in range(30)))) == "a" * 30
         assert left_at[19] < 0.9
         assert all(later - at >= 1.0 for at, later in zip(left_at, left_at[20:], strict=False))
         assert left_at[-1] < 1.9

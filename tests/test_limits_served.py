@@ -13,13 +13,14 @@ from reloading import Configuration, on_loop
 from served import Served, serving
 from socket_client import Response, call
 
+from smsgwd.allowance import Choice, Limits
 from smsgwd.cli.status import _lines
 from smsgwd.idempotency import Idempotency
 from smsgwd.limits import Limiter
 from smsgwd.message import SendRequest
 from smsgwd.metrics import Metrics
 from smsgwd.outcome import Outcome
-from smsgwd.registry import Choice, Entry, Limits, Registry, SiteConfig
+from smsgwd.registry import Entry, Registry, SiteConfig
 from smsgwd.reload import Reloader
 from smsgwd.sender import send
 from smsgwd.server.sends import Sends

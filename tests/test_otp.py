@@ -14,13 +14,14 @@ from command import environment, run
 from compiled import site_problems
 
 from smsgwd import sender
+from smsgwd.allowance import Limits
 from smsgwd.compile import compile_site
 from smsgwd.limits import Limiter
 from smsgwd.load import load
 from smsgwd.message import SendRequest
 from smsgwd.otp import Challenges, Clock, Verdict, Wanted, new_code
 from smsgwd.outcome import Kind, Outcome, Reason
-from smsgwd.registry import Limits, OtpSettings, RedisServer, Registry, SiteConfig, TextTemplate, Variable
+from smsgwd.registry import OtpSettings, RedisServer, Registry, SiteConfig, TextTemplate, Variable
 from smsgwd.secret import Secret, key_of
 from smsgwd.templates import Scope, compile_template
 from smsgwd.units import parse_pace

@@ -1,47 +1,46 @@
-"""`limits`, of either file."""
+"""`limits`: of either file, and of an access rule."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smsgwd import msisdn
+from smsgwd.allowance import UNLIMITED, Choice, Limits
 from smsgwd.compile.draft import Draft
-from smsgwd.registry import (
-    UNLIMITED,
-    Choice,
-    Limits,
-)
+from smsgwd.providers._base import KeyPath
 from smsgwd.units import Pace, parse_pace
 
+AT: KeyPath = ("limits",)
 
-def limits_of(draft: Draft, limits: Mapping[str, Any]) -> Limits:
-    """The limits of either file."""
+
+def limits_of(draft: Draft, limits: Mapping[str, Any], at: KeyPath = AT) -> Limits:
+    """The limits that stand at this place of the file."""
     if not limits:
         return UNLIMITED
     return Limits(
-        rate=pace_of(draft, limits, "rate"),
+        rate=pace_of(draft, limits, "rate", at),
         in_flight=limits.get("in_flight"),
-        per_recipient=pace_of(draft, limits, "per_recipient"),
-        budget=pace_of(draft, limits, "budget"),
-        countries=_countries(draft, limits),
+        per_recipient=pace_of(draft, limits, "per_recipient", at),
+        budget=pace_of(draft, limits, "budget", at),
+        countries=_countries(draft, limits, at),
         number_types=_choice(limits.get("number_types")),
     )
 
 
-def pace_of(draft: Draft, limits: Mapping[str, Any], key: str, within: str = "limits") -> Pace | None:
-    """The pace under a key; None without one."""
+def pace_of(draft: Draft, limits: Mapping[str, Any], key: str, within: KeyPath) -> Pace | None:
+    """The pace under a key of the mapping that stands at this place; None without one."""
     try:
         return parse_pace(limits[key]) if key in limits else None
     except ValueError as error:
-        draft.problem((within, key), "bad-value", str(error))
+        draft.problem((*within, key), "bad-value", str(error))
         return None
 
 
-def _countries(draft: Draft, limits: Mapping[str, Any]) -> Choice | None:
+def _countries(draft: Draft, limits: Mapping[str, Any], at: KeyPath) -> Choice | None:
     for kind, names in limits.get("countries", {}).items():
         for index, name in enumerate(names):
             if not msisdn.known_region(name):
-                at = ("limits", "countries", kind, index)
-                draft.problem(at, "unknown-region", f"{name!r} is no region", msisdn.nearest_regions(name))
+                place = (*at, "countries", kind, index)
+                draft.problem(place, "unknown-region", f"{name!r} is no region", msisdn.nearest_regions(name))
     return _choice(limits.get("countries"))
 
 

@@ -1,11 +1,14 @@
 """smsgwd.yaml, compiled."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from smsgwd import advice, credentials, schema
+from smsgwd.allowance import Limits
 from smsgwd.compile.draft import Draft, ordered
 from smsgwd.compile.limits import limits_of, pace_of
 from smsgwd.compile.listen import listeners_of, tokens_of
@@ -17,7 +20,6 @@ from smsgwd.load import Source
 from smsgwd.providers._base import Site
 from smsgwd.registry import (
     AccessRule,
-    Limits,
     LogSettings,
     OtpSettings,
     SiteConfig,
@@ -49,6 +51,7 @@ def compile_site(
     site = _site(draft, data)
     tokens = tokens_of(draft, data.get("tokens", {}))
     listen = listeners_of(draft, data.get("listen", []))
+    access = _access(draft, data.get("access", []))
     limits = limits_of(draft, data.get("limits", {}))
     otp = _otp(draft, data.get("otp", {}))
     if otp is None or has_errors(problem for problem in draft.problems if problem.code not in _SPOILS_LITTLE):
@@ -57,7 +60,7 @@ def compile_site(
         site=site,
         socket=_socket(data.get("socket", {})),
         listen=listen,
-        access=tuple(_access_rule(rule) for rule in data.get("access", [])),
+        access=access,
         tokens=MappingProxyType(tokens),
         limits=limits,
         otp=otp,
@@ -91,7 +94,7 @@ def _otp(draft: Draft, data: Mapping[str, Any]) -> OtpSettings | None:
     """
     before = len(draft.problems)
     keys = tuple(_sealing_key(draft, name, reference) for name, reference in data.get("keys", {}).items())
-    pace = pace_of(draft, data, "per_recipient", "otp") or OtpSettings().limits.per_recipient
+    pace = pace_of(draft, data, "per_recipient", ("otp",)) or OtpSettings().limits.per_recipient
     storage = storage_of(draft, data)
     if has_errors(draft.problems[before:]):
         return None
@@ -122,11 +125,22 @@ def _socket(data: Mapping[str, Any]) -> SocketSettings:
     return SocketSettings(path=data.get("path"), mode=int(data.get("mode", "0660"), 8), group=data.get("group"))
 
 
-def _access_rule(rule: Mapping[str, Any]) -> AccessRule:
+def _access(draft: Draft, rules: Sequence[Mapping[str, Any]]) -> tuple[AccessRule, ...]:
+    """`access`; rules that are for the same are told apart by their order."""
+    found, numbers = list[AccessRule](), Counter[tuple[tuple[str, ...], ...]]()
+    for index, data in enumerate(rules):
+        rule = _access_rule(draft, data, index)
+        found.append(replace(rule, number=numbers[rule.is_for]))
+        numbers[rule.is_for] += 1
+    return tuple(found)
+
+
+def _access_rule(draft: Draft, rule: Mapping[str, Any], index: int) -> AccessRule:
     return AccessRule(
         users=tuple(rule.get("users", ())),
         groups=tuple(rule.get("groups", ())),
         allow=frozenset(rule["allow"]),
         gateways=tuple(rule.get("gateways", ("*",))),
         text=rule.get("text", True),
+        limits=limits_of(draft, rule.get("limits", {}), ("access", index, "limits")),
     )

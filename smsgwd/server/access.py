@@ -16,8 +16,10 @@ from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 
 from smsgwd.access_token import OF_TOKENS, digest_of
+from smsgwd.allowance import UNLIMITED, Allowance, Limits
 from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
+from smsgwd.message import SendRequest
 from smsgwd.privacy import quotable
 from smsgwd.registry import AccessRule, ListenSettings
 from smsgwd.server.problems import MissingTokenError
@@ -73,6 +75,8 @@ class _Rule:
     allow: frozenset[str]
     gateways: tuple[str, ...]
     text: bool
+    key: str = ""
+    limits: Limits = UNLIMITED
 
     def is_for(self, caller: Caller, action: str, *, text: bool) -> bool:
         return action in self.allow and (self.text or not text) and self._names(caller)
@@ -139,6 +143,21 @@ class Access:
         """The first rule that allows it."""
         matching = (rule for rule in self.rules or () if rule.is_for(caller, action, text=text))
         return next((rule for rule in matching if gateway is None or rule.covers(gateway)), None)
+
+    def allowance(self, caller: Caller, action: str, gateway: str, *, text: bool = False) -> Allowance | None:
+        """The limits on a caller that may do this: those of the first rule that allows it; None where it has none."""
+        if caller.token is None and caller.uid in (0, self.own_uid):
+            return None
+        found = self._rule_for(caller, action, gateway, text=text)
+        if found is None or found.limits is UNLIMITED:
+            return None
+        return Allowance(found.key, caller.name, found.limits)
+
+    def permitted(self, caller: Caller, action: str, message: SendRequest) -> SendRequest:
+        """The message, with its caller and the limits on it. Raises RequestError, as `require`."""
+        text = message.text is not None
+        self.require(caller, action, message.gateway, text=text)
+        return replace(message, caller=caller, allowance=self.allowance(caller, action, message.gateway, text=text))
 
     def actions_of(self, caller: Caller) -> list[str]:
         """What the caller may do, by some gateway at least."""
@@ -221,6 +240,8 @@ def _looked_up(rule: AccessRule) -> _Rule:
         allow=rule.allow,
         gateways=rule.gateways,
         text=rule.text,
+        key=rule.key,
+        limits=rule.limits,
     )
 
 

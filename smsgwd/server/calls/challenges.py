@@ -33,9 +33,8 @@ class ChallengeCalls:
         body = await read_json(call.request)
         with self._services.telling(call.caller, OTP_CHALLENGE, body.get("gateway")):
             wanted = read_challenge(body)
-            text = wanted.message.text is not None
-            self._services.access.require(call.caller, OTP_CHALLENGE, wanted.message.gateway, text=text)
-            wanted = replace(wanted, message=replace(wanted.message, caller=call.caller))
+            message = self._services.access.permitted(call.caller, OTP_CHALLENGE, wanted.message)
+            wanted = replace(wanted, message=message)
             transaction_id, outcome = await self._challenges.issue(wanted, self._services.sends.send)
         if transaction_id is None:
             return outcome_answer(outcome)

@@ -1,6 +1,5 @@
 """Messages: sent one by one or as a stream, or only shown."""
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -86,8 +85,7 @@ class Messages:
     def _permitted(self, caller: Caller, body: dict[str, Any]) -> SendRequest:
         """The message, when the caller may use its gateway; asked before it is said whether there is such a gateway."""
         message = read_message(body)
-        self._services.access.require(caller, SEND, message.gateway, text=message.text is not None)
-        return replace(message, caller=caller)
+        return self._services.access.permitted(caller, SEND, message)
 
     def _refused(self, message: SendRequest, error: MessageError) -> Outcome:
         gateway = self._services.registry.renderable(message.gateway)
