@@ -21,7 +21,8 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(path)
 answers = []
 for method, target, gateways in calls:
-    lines = [json.dumps({"gateway": one, "to": "+491701234567", "text": "hi"}) for one in gateways]
+    text = "{{ otp }}" if target == "/v1/challenges" else "hi"
+    lines = [json.dumps({"gateway": one, "to": "+491701234567", "text": text}) for one in gateways]
     kind = "application/x-ndjson" if lines[1:] else "application/json"
     connection = Connection("smsgwd")
     connection.request(method, target, "\\n".join(lines), {"Content-Type": kind})

@@ -290,6 +290,24 @@ def test_it_is_told_at_once_what_cannot_leave_in_its_turn() -> None:
     virtual_time.run(main())
 
 
+@pytest.mark.parametrize("own", [{"budget": "900/d"}, {"rate": "30/s"}, {"rate": "12/s", "in_flight": 90}])
+def test_it_is_told_at_once_whatever_line_it_is_that_is_long(own: dict[str, Any]) -> None:
+    """Also where what is long is the line of smsgwd.yaml, and one waits for it in the line of a gateway."""
+
+    async def main() -> None:
+        times = Times(House(served(limits=limited(**own)), site=limited(rate="10/s")))
+        began = asyncio.get_running_loop().time()
+        sends = [asyncio.create_task(times.send(index, caller=ALICE)) for index in range(400)]
+        await asyncio.sleep(0.5)
+        assert [task.done() for task in sends] == [True] * 10 + [False] * 270 + [True] * 120
+        assert asyncio.get_running_loop().time() - began < 1
+        outcomes = await asyncio.gather(*sends)
+        assert kinds(outcomes) == "a" * 280 + "L" * 120
+        assert "smsgwd.yaml" in outcomes[-1].detail
+
+    virtual_time.run(main())
+
+
 def test_two_thousand_of_many_callers_are_exact() -> None:
     """No second sees more than the rate, nobody's order changes, all get as much, and nothing is left behind."""
 

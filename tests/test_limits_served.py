@@ -14,7 +14,9 @@ from served import Served, serving
 from socket_client import Response, call
 
 from smsgwd.allowance import Choice, Limits
+from smsgwd.caller import Caller
 from smsgwd.cli.status import _lines
+from smsgwd.errors import RequestError
 from smsgwd.idempotency import Idempotency
 from smsgwd.limits import Limiter
 from smsgwd.message import SendRequest
@@ -23,6 +25,7 @@ from smsgwd.outcome import Outcome
 from smsgwd.registry import Entry, Registry, SiteConfig
 from smsgwd.reload import Reloader
 from smsgwd.sender import send
+from smsgwd.server.connection import Limits as Doors
 from smsgwd.server.sends import Sends
 from smsgwd.units import parse_pace
 
@@ -108,6 +111,32 @@ def test_one_who_waits_does_not_keep_others_from_the_rest(tmp_path: Path) -> Non
             assert [(await one).status for one in sends[:2]] == [200, 200]
             await served.sends.drain()
             assert served.provider.ended == 3
+
+    asyncio.run(scenario())
+
+
+def test_one_caller_does_not_take_all_places(tmp_path: Path) -> None:
+    """Whatever one keeps waiting, others are not told `overloaded`; all together there are no more than may be."""
+
+    async def scenario() -> None:
+        async with serving(tmp_path, Doors(in_flight=16)) as served:
+
+            def send(caller: int) -> bool:
+                request = SendRequest("gated", "+491701234567", text="wait", caller=Caller(caller))
+                try:
+                    served.sends._start(request)
+                except RequestError as error:
+                    return error.code != "overloaded"
+                return True
+
+            assert [send(1) for _ in range(20)] == [True] * 12 + [False] * 8
+            assert [send(2) for _ in range(3)] == [True] * 3
+            assert [send(1), send(3), send(4)] == [False, True, False]
+            served.provider.gate.set()
+            await served.sends.drain()
+            assert send(1)
+            await served.sends.drain()
+            assert served.sends._callers == {}
 
     asyncio.run(scenario())
 

@@ -13,6 +13,7 @@ from smsgwd.load import Source
 from smsgwd.registry import Gateway, Served
 
 Data = Mapping[str, Any]
+_SENDING = frozenset({"send", "otp_challenge"})  # of what access rules allow
 
 
 def of_gateway(source: Source, data: Data, served: Served, used: Collection[str], *, sound: bool) -> Iterator[Problem]:
@@ -38,6 +39,18 @@ def of_site(source: Source, data: Data, used: Collection[str]) -> Iterator[Probl
     yield from network.risks_of_site(source, data)
     yield from access.unknown_tokens(source, data)
     yield from unused_secrets(source, data, used)
+    yield from unused_limits(source, data)
+
+
+def unused_limits(source: Source, data: Data) -> Iterator[Problem]:
+    """Limits in access rules that let nobody send."""
+    for index, rule in enumerate(data.get("access", [])):
+        if rule.get("limits") and _SENDING.isdisjoint(rule["allow"]):
+            message = "the rule lets nobody send, so its limits are on nothing"
+            hint = "write them into the rule that allows `send` or `otp_challenge`"
+            yield source.problem(
+                ("access", index, "limits"), "unused-limits", message, hint, on_key=True, severity=Severity.WARNING
+            )
 
 
 def unused_secrets(source: Source, data: Data, used: Collection[str]) -> Iterator[Problem]:

@@ -7,7 +7,8 @@ from smsgwd import msisdn
 from smsgwd.errors import MessageError
 from smsgwd.limits.bounds import Bounds, is_gateway
 from smsgwd.limits.limiter import Limiter
-from smsgwd.limits.passage import Stage, Waiter, rows_of
+from smsgwd.limits.line import Row
+from smsgwd.limits.passage import Stage, Waiter, way_of
 from smsgwd.limits.scope import Load, Refusal, Scope, now_s
 from smsgwd.limits.window import Taken, give_back
 from smsgwd.message import Message, Recipient
@@ -105,12 +106,12 @@ def _patience_s(deadline: Deadline) -> float:
 
 def _worst(stages: Sequence[Stage], load: Load, *, bound: bool) -> Refusal | None:
     """The refusal that lasts longest, if there is one."""
-    now = now_s()
-    found = [
-        one
-        for stage, row in rows_of(stages, bound=bound)
-        for one in stage.scope.refusals(load, now, stage.patience_s, row)
-    ]
+    now, coming, found = now_s(), 0, list[Refusal]()
+    rows = {stage.scope.name: row for stage, row in way_of(stages, bound=bound)}
+    for stage in stages:
+        row = rows.get(stage.scope.name, Row(None, bound))
+        found += stage.scope.refusals(load, now, stage.patience_s, row, coming)
+        coming += stage.scope.line.standing(load.caller, row)
     return max(found, key=lambda one: (one.never, one.wait_s), default=None)
 
 

@@ -122,20 +122,30 @@ class Line(Generic[T]):
         self._arrivals = 0
         self._look_through_at = _FEW
 
-    def ahead(self, caller: str, row: Row) -> int:
+    def ahead(self, caller: str, row: Row, coming: int = 0) -> int:
         """How many segments go before what this caller would add to a row; as far as that is certain.
 
-        Not who stands in other rows, and of a message that is only begun when it is its turn one segment.
+        `coming` are the caller's own, which wait in earlier lines. Not counted is who stands in other rows, and of a
+        message that is only begun when it is its turn one segment.
         """
         queues = self._rows.get(row)
         if queues is None:
-            return 0
-        start = self._start_of(caller, self._virtual) + queues.waiting[caller]
-        return queues.waiting[caller] + sum(
+            return coming
+        own = queues.waiting[caller] + coming
+        start = self._start_of(caller, self._virtual) + own
+        return own + sum(
             max(0, min(waiting, start - self._start_of(other, self._virtual) + 1))
             for other, waiting in queues.waiting.items()
             if other != caller
         )
+
+    def standing(self, caller: str, row: Row) -> int:
+        """How many segments of this caller stand in a row, and have yet to go on to the next line."""
+        queues = self._rows.get(row)
+        if queues is None:
+            return 0
+        out = queues.out.get(caller)
+        return queues.waiting[caller] - (0 if out is None else out.segments)
 
     def join(self, who: T, caller: str, segments: int, row: Row) -> Place[T]:
         """Stand behind the others of the same caller."""

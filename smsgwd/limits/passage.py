@@ -15,7 +15,7 @@ All this happens in one turn of the event loop, whenever something has changed, 
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smsgwd.limits.line import Place, Row
@@ -31,11 +31,11 @@ class Stage:
     patience_s: float
 
 
-def rows_of(stages: Sequence[Stage], *, bound: bool) -> Iterator[tuple[Stage, Row]]:
-    """The row that a message which goes this way stands in, of each line."""
-    names = [stage.scope.name for stage in stages]
-    for stage, to in zip(stages, [*names[1:], None], strict=True):
-        yield stage, Row(to, bound)
+def way_of(stages: Sequence[Stage], *, bound: bool) -> list[tuple[Stage, Row]]:
+    """The lines that a message stands in which meets these limits, and the row in each."""
+    detaining = [stage for stage in stages if stage.scope.detains]
+    names = [stage.scope.name for stage in detaining]
+    return [(stage, Row(to, bound)) for stage, to in zip(detaining, [*names[1:], None], strict=False)]
 
 
 class Usher:
@@ -88,7 +88,8 @@ class Waiter:
     def __init__(self, usher: Usher, stages: Sequence[Stage], load: Load, *, bound: bool) -> None:
         self.load = load
         self._usher = usher
-        self._stages = list(rows_of(stages, bound=bound))
+        self._stages = stages
+        self._way = way_of(stages, bound=bound)
         self._bound = bound
         self._places: list[Place[Waiter]] = []  # the last is where it stands; in those before it has stepped out
         self._began = now_s()
@@ -99,8 +100,7 @@ class Waiter:
 
     async def passed(self) -> bool:
         """Wait; False when its time is over: then, as when this is cancelled, it has left no trace."""
-        self._stand()
-        self._usher.look(self._scope)
+        self.go_on()
         try:
             return await self._through
         except asyncio.CancelledError:
@@ -109,46 +109,51 @@ class Waiter:
 
     # --- on its way
 
-    @property
-    def _scope(self) -> Scope:
-        return self._stages[len(self._places) - 1][0].scope
+    def go_on(self) -> None:
+        """It fits where it stands, and it is its turn."""
+        if len(self._places) < len(self._way):
+            self._stand()
+            return
+        now = now_s()
+        for stage in self._stages:
+            if stage.scope.has_room_at(now, self.load.segments) > now:
+                self._wait_for(stage)
+                return
+        self._admitted = [(stage.scope, stage.scope.admit(self.load)) for stage in self._stages]
+        self._end(served=True)
+        self._settle(passed=True)
 
     def _stand(self) -> None:
         """Join the next line."""
-        stage, row = self._stages[len(self._places)]
+        stage, row = self._way[len(self._places)]
         self._places.append(stage.scope.line.join(self, self.load.caller, self.load.segments, row))
         self._give_up_after(stage.patience_s)
+        self._usher.look(stage.scope)
+
+    def _wait_for(self, stage: Stage) -> None:
+        """It fits there no more, or there is a limit since a reload."""
+        for index, (one, _) in enumerate(self._way):
+            if one is stage:
+                self._step_back(index)
+                return
+        self._way.append((stage, Row(None, self._bound)))
+        self._stand()
+
+    def _step_back(self, index: int) -> None:
+        for (stage, _), place in zip(self._way[index + 1 :], self._places[index + 1 :], strict=True):
+            stage.scope.line.leave(place)
+        del self._places[index + 1 :]
+        for (stage, _), place in zip(self._way[:index], self._places, strict=False):
+            stage.scope.line.stand_firm(place)
+        stage = self._way[index][0]
+        stage.scope.line.step_back(self._places[index])
+        self._give_up_after(stage.patience_s)
+        self._usher.look(*(stage.scope for stage, _ in self._way[index:]))
 
     def _give_up_after(self, patience_s: float) -> None:
         if self._patience is not None:
             self._patience.cancel()
         self._patience = asyncio.get_running_loop().call_at(self._began + patience_s, self._give_up)
-
-    def go_on(self) -> None:
-        """It is its turn where it stands, and it fits."""
-        if len(self._places) < len(self._stages):
-            self._stand()
-            self._usher.look(self._scope)
-            return
-        now = now_s()
-        for index, (stage, _) in enumerate(self._stages):
-            if stage.scope.has_room_at(now, self.load.segments) > now:
-                self._step_back(index)
-                return
-        self._admitted = [(stage.scope, stage.scope.admit(self.load)) for stage, _ in self._stages]
-        self._end(served=True)
-        self._settle(passed=True)
-
-    def _step_back(self, index: int) -> None:
-        for (stage, _), place in zip(self._stages[index + 1 :], self._places[index + 1 :], strict=True):
-            stage.scope.line.leave(place)
-        del self._places[index + 1 :]
-        for (stage, _), place in zip(self._stages[:index], self._places, strict=False):
-            stage.scope.line.stand_firm(place)
-        stage = self._stages[index][0]
-        stage.scope.line.step_back(self._places[index])
-        self._give_up_after(stage.patience_s)
-        self._usher.look(*(stage.scope for stage, _ in self._stages[index:]))
 
     def _give_up(self) -> None:
         self._stood = self._held_up_by()
@@ -157,7 +162,7 @@ class Waiter:
 
     def _held_up_by(self) -> tuple[Scope, Row]:
         """The line that it waits in, or the one before it of the same caller, which it follows."""
-        stage, row = self._stages[len(self._places) - 1]
+        stage, row = self._way[len(self._places) - 1]
         before = stage.scope.line.followed(self._places[-1])
         return (stage.scope, row) if before is None else before._held_up_by()  # noqa: SLF001 - of the same class
 
@@ -169,13 +174,14 @@ class Waiter:
         """It stands in no line any more."""
         if self._patience is not None:
             self._patience.cancel()
-        for (stage, _), place in zip(self._stages, self._places, strict=False):
+        lines = [stage.scope.line for stage, _ in self._way[: len(self._places)]]
+        for line, place in zip(lines, self._places, strict=True):
             if served:
-                stage.scope.line.serve(place)
+                line.serve(place)
             else:
-                stage.scope.line.leave(place)
+                line.leave(place)
         self._places.clear()
-        self._usher.look(*(stage.scope for stage, _ in self._stages))
+        self._usher.look(*(stage.scope for stage, _ in self._way))
 
     # --- at the end
 

@@ -90,6 +90,11 @@ class Scope:
         """Whether sends run or wait."""
         return bool(self._running or self.line.waiting)
 
+    @property
+    def detains(self) -> bool:
+        """Whether somebody may have to wait here."""
+        return bool(self.limits.rate or self.limits.in_flight)
+
     def follow(self, limits: Limits, generation: int) -> None:
         """Go on with these limits, unless they are of an older configuration than the present ones."""
         if generation >= self._generation:
@@ -99,22 +104,28 @@ class Scope:
 
     # --- whether something fits
 
-    def refusals(self, load: Load, now: float, patience_s: float, row: Row) -> Iterator[Refusal]:
-        """The limits that a message does not fit into: a rate within its patience, the others now."""
+    def refusals(self, load: Load, now: float, patience_s: float, row: Row, coming: int = 0) -> Iterator[Refusal]:
+        """The limits that a message does not fit into: a rate within its patience, the others now.
+
+        `coming` are segments of its caller that are going to stand before it in the line.
+        """
         rate, each, budget = self.limits.rate, self.limits.per_recipient, self.limits.budget
         if rate:
-            yield from self._too_late(rate, load, now, patience_s, row)
+            yield from self._too_late(rate, load, now, patience_s, (row, coming))
         if each:
             fits_at = self._recipients.of(self._number(load)).fits_at(now, each, 1)
             yield from self._refusal(PER_RECIPIENT, each, load, fits_at - now)
         if budget:
             yield from self._refusal(BUDGET, budget, load, self._budget.fits_at(now, budget, load.segments) - now)
 
-    def _too_late(self, rate: Pace, load: Load, now: float, patience_s: float, row: Row) -> Iterator[Refusal]:
-        """Who is soon enough behind all others need not be told from whom it is in front of."""
-        wait_s = self._rate.fits_at(now, rate, load.segments, self.line.waiting) - now
+    def _too_late(
+        self, rate: Pace, load: Load, now: float, patience_s: float, behind: tuple[Row, int]
+    ) -> Iterator[Refusal]:
+        """Who is soon enough behind all others need not be told whom it is in front of."""
+        row, coming = behind
+        wait_s = self._rate.fits_at(now, rate, load.segments, self.line.waiting + coming) - now
         if wait_s > patience_s:
-            wait_s = self._rate.fits_at(now, rate, load.segments, self.line.ahead(load.caller, row)) - now
+            wait_s = self._rate.fits_at(now, rate, load.segments, self.line.ahead(load.caller, row, coming)) - now
         if wait_s > patience_s:
             yield Refusal(self.name, RATE, rate, load.segments, wait_s)
 

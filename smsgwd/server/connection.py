@@ -36,7 +36,7 @@ class Limits:
     connections_per_caller: int = 1024  # by name
     connections_over_tcp: int = 8192  # of all addresses: whatever comes there, the Unix socket has files left to open
     spare_connections: int = 64  # further ones hear `overloaded`; what comes beyond them is closed
-    in_flight: int = 4096  # sends at once
+    in_flight: int = 4096  # sends at once; of the last quarter each caller gets an equal part
 
 
 @dataclass(frozen=True, slots=True)

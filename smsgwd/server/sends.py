@@ -1,6 +1,7 @@
 """The sends that run: bounded in number, each to its end whatever becomes of the client that asked for it."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from smsgwd.limits import Limiter
 from smsgwd.message import SendRequest
 from smsgwd.metrics import Configuration, Metrics
 from smsgwd.outcome import Attempt, Outcome
+
+_FOR_ALL = 0.75  # of the places are for whoever comes first
 
 
 class Sends:
@@ -30,6 +33,7 @@ class Sends:
         self._limiter = limiter
         self._limit = limit
         self._running: set[asyncio.Task[Outcome]] = set()
+        self._callers = Counter[str]()  # how many run of each
         self._last: dict[str, dict[str, Any]] = {}
 
     async def send(self, request: SendRequest) -> Outcome:
@@ -52,20 +56,33 @@ class Sends:
         return await self._idempotency.once(caller, key, digest, start), not begun
 
     def _start(self, request: SendRequest) -> "asyncio.Task[Outcome]":
-        if len(self._running) >= self._limit:
-            raise RequestError("overloaded", "too many sends are running")
+        caller = "" if request.caller is None else request.caller.name
+        self._make_sure_of_a_place(caller)
         task = asyncio.create_task(self._send(request))
         self._running.add(task)
-        task.add_done_callback(self._ended)
+        self._callers[caller] += 1
+        task.add_done_callback(lambda ended: self._ended(ended, caller))
         return task
+
+    def _make_sure_of_a_place(self, caller: str) -> None:
+        """The last quarter of the places is for callers who have less than an equal part: others find room, too."""
+        running = len(self._running)
+        if running >= self._limit:
+            raise RequestError("overloaded", "too many sends are running")
+        callers = len(self._callers) + (caller not in self._callers)
+        if running >= self._limit * _FOR_ALL and self._callers[caller] >= self._limit / callers * _FOR_ALL:
+            raise RequestError("overloaded", "too many sends of this caller are running")
 
     async def _send(self, request: SendRequest) -> Outcome:
         outcome = await sender.send(self._configuration.registry, request, self._limiter)
         self._observe(outcome)
         return outcome
 
-    def _ended(self, task: "asyncio.Task[Outcome]") -> None:
+    def _ended(self, task: "asyncio.Task[Outcome]", caller: str) -> None:
         self._running.discard(task)
+        self._callers[caller] -= 1
+        if not self._callers[caller]:
+            del self._callers[caller]
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody may be left, and that is no reason to complain
 
