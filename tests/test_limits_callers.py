@@ -100,7 +100,7 @@ def test_what_is_wrong_in_a_rule_is_found_where_it_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("allow", "codes"), [("status, reload", ["unused-limits"]), ("send", []), ("otp_challenge", [])]
+    ("allow", "codes"), [("status, reload", ["unused-limits"]), ("send", []), ("otp_challenge", []), ("otp_verify", [])]
 )
 def test_limits_on_nothing_are_told(allow: str, codes: list[str]) -> None:
     """A rule that lets nobody send has nothing to be limited."""

@@ -340,6 +340,23 @@ def test_access(tmp_path: Path) -> None:
     assert words == (expected if os.geteuid() == 0 else [["CHALLENGE"] * 2] * 4)  # we may do everything ourselves
 
 
+def test_the_limits_of_the_caller_hold_for_codes(tmp_path: Path) -> None:
+    """Of the rule that lets it verify, or trigger: the third code is not sent, and there is no other way to one."""
+    rules = "[{users: [65534], allow: [otp_verify, otp_challenge], limits: {budget: 2/d}}]"
+    with serving(tmp_path, f"{{otp: {{per_recipient: 99/s}}, access: {rules}}}") as (running, provider):
+        running.path.chmod(0o666)
+        running.path.parent.chmod(0o755)
+        with as_nobody():
+            words = [result(running, "alice", "pincanary1")]
+            for _ in range(2):
+                triggered = post(running, "/validate/triggerchallenge", {"user": "alice"}).json()
+                words.append(triggered["result"]["authentication"])
+            words.append(result(running, "alice", "pincanary1"))
+        limited = os.geteuid() == 0  # we have no limits ourselves
+        assert words == ["CHALLENGE"] * 2 + (["REJECT"] * 2 if limited else ["CHALLENGE"] * 2)
+        assert len(provider.texts) == (2 if limited else 4)
+
+
 # --- many at once ---------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from smsgwd.load import Source
 from smsgwd.registry import Gateway, Served
 
 Data = Mapping[str, Any]
-_SENDING = frozenset({"send", "otp_challenge"})  # of what access rules allow
+_SENDING = frozenset({"send", "otp_challenge", "otp_verify"})  # of what access rules allow
 
 
 def of_gateway(source: Source, data: Data, served: Served, used: Collection[str], *, sound: bool) -> Iterator[Problem]:
@@ -47,7 +47,7 @@ def unused_limits(source: Source, data: Data) -> Iterator[Problem]:
     for index, rule in enumerate(data.get("access", [])):
         if rule.get("limits") and _SENDING.isdisjoint(rule["allow"]):
             message = "the rule lets nobody send, so its limits are on nothing"
-            hint = "write them into the rule that allows `send` or `otp_challenge`"
+            hint = "write them into the rule that allows `send`, `otp_challenge` or `otp_verify`"
             yield source.problem(
                 ("access", index, "limits"), "unused-limits", message, hint, on_key=True, severity=Severity.WARNING
             )

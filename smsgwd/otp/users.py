@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from smsgwd.allowance import Allowance
 from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
 from smsgwd.message import SendRequest
@@ -45,6 +46,11 @@ ENTER = "Enter the OTP from the SMS:"
 NOBODY = "there is no token to send a one-time password to"
 
 May = Callable[[OtpToken], bool]
+Allow = Callable[[OtpToken], Allowance | None]  # the limits on a caller who uses it
+
+
+def without_limits(_: OtpToken) -> None:
+    """The limits on a caller who has none."""
 
 
 class Result(StrEnum):
@@ -129,23 +135,31 @@ class Users:
         self._own_key = os.urandom(32)
 
     async def check(
-        self, named: Named, password: Secret, transaction_id: str | None, caller: Caller, may: May
+        self,
+        named: Named,
+        password: Secret,
+        transaction_id: str | None,
+        caller: Caller,
+        may: May,
+        allow: Allow = without_limits,
     ) -> Login:
         """One step of a login. `may` says which tokens the caller may use; others are as if there were none.
+
+        `allow` says within which limits it may have codes sent.
 
         Raises RequestError overloaded, or storage-unavailable.
         """
         claim = self._claim(named, may)
         if transaction_id is not None:
             return await self._by_transaction(claim, password, transaction_id)
-        return await self._by_pin(claim, named, password, caller)
+        return await self._by_pin(claim, named, password, caller, allow)
 
-    async def trigger(self, named: Named, caller: Caller, may: May) -> Login:
+    async def trigger(self, named: Named, caller: Caller, may: May, allow: Allow = without_limits) -> Login:
         """Send a code without asking for a PIN. Raises RequestError, as above."""
         claim = self._claim(named, may)
         if claim.token is None:
             return Login(Result.REJECT, NOBODY, why=claim.why)
-        return await self._challenge(claim.token, caller)
+        return await self._challenge(claim.token, caller, allow)
 
     def close(self) -> None:
         """Look at no further PINs."""
@@ -158,7 +172,7 @@ class Users:
             return Login(Result.REJECT, WRONG, why=Why.CODE if claim.token else claim.why)
         return Login(Result.ACCEPT, RIGHT, claim.token)
 
-    async def _by_pin(self, claim: _Claim, named: Named, password: Secret, caller: Caller) -> Login:
+    async def _by_pin(self, claim: _Claim, named: Named, password: Secret, caller: Caller, allow: Allow) -> Login:
         keys = [f"{_counted(caller)} {serial}" for serial in named.serials]
         with self._crowd.inside(keys[0]):
             async with self._crowd.turn(keys[0]):
@@ -166,7 +180,7 @@ class Users:
             if login.result is Result.REJECT:
                 await self._sleep(WAITS_S[min(wrong, len(WAITS_S)) - 1])
         if login.result is Result.CHALLENGE and login.token is not None:
-            return await self._challenge(login.token, caller)
+            return await self._challenge(login.token, caller, allow)
         return login
 
     async def _judged(self, claim: _Claim, password: Secret, keys: list[str]) -> tuple[Login, int]:
@@ -200,8 +214,10 @@ class Users:
             return False
         return (await self._challenges.verify(open_id, code, claim.context)).verified
 
-    async def _challenge(self, token: OtpToken, caller: Caller) -> Login:
-        message = SendRequest(gateway=token.gateway, to=token.phone, template=token.template, caller=caller)
+    async def _challenge(self, token: OtpToken, caller: Caller, allow: Allow) -> Login:
+        message = SendRequest(
+            gateway=token.gateway, to=token.phone, template=token.template, caller=caller, allowance=allow(token)
+        )
         wanted = Wanted(message, token.digits, token.ttl_s, context_of(token))
         try:
             transaction_id, outcome = await self._challenges.issue(wanted, self._send)

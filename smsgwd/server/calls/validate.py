@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
+from smsgwd.allowance import Allowance
 from smsgwd.caller import Caller
-from smsgwd.otp.users import Login, May, Result, Users, serial_of
+from smsgwd.otp.users import Allow, Login, May, Result, Users, serial_of
 from smsgwd.registry import OtpToken
 from smsgwd.server.access import OTP_CHALLENGE, OTP_VERIFY
 from smsgwd.server.body import read_parameters
@@ -33,8 +34,8 @@ class Validate:
         """One step of a login."""
         self._services.access.require(call.caller, OTP_VERIFY)
         asked = read_login(await read_parameters(call.request))
-        may = self._may(call.caller, OTP_VERIFY)
-        login = await self._users.check(asked.named, asked.password, asked.transaction_id, call.caller, may)
+        may, allow = self._may(call.caller, OTP_VERIFY), self._allow(call.caller, OTP_VERIFY)
+        login = await self._users.check(asked.named, asked.password, asked.transaction_id, call.caller, may, allow)
         _tell("login", login, call.caller)
         return envelope(login.result is Result.ACCEPT, authentication=str(login.result), **_detail(login))
 
@@ -42,7 +43,8 @@ class Validate:
         """Send a code to a user of whom no PIN is asked."""
         self._services.access.require(call.caller, OTP_CHALLENGE)
         named = read_named(await read_parameters(call.request))
-        login = await self._users.trigger(named, call.caller, self._may(call.caller, OTP_CHALLENGE))
+        may, allow = self._may(call.caller, OTP_CHALLENGE), self._allow(call.caller, OTP_CHALLENGE)
+        login = await self._users.trigger(named, call.caller, may, allow)
         _tell("challenge", login, call.caller)
         sent = int(login.result is Result.CHALLENGE)
         return envelope(sent, authentication=str(login.result), **_detail(login))
@@ -54,6 +56,14 @@ class Validate:
             return self._services.access.allows(caller, action, token.gateway)
 
         return may
+
+    def _allow(self, caller: Caller, action: str) -> Allow:
+        """A code is sent within the limits of the rule that lets the caller take this action."""
+
+        def allow(token: OtpToken) -> Allowance | None:
+            return self._services.access.allowance(caller, action, token.gateway)
+
+        return allow
 
     ROUTES: ClassVar[tuple[Route, ...]] = (
         Route("POST", "/validate/check", post_check, refuse),
