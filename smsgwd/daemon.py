@@ -4,6 +4,7 @@ import asyncio
 import logging
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
@@ -28,6 +29,7 @@ from smsgwd.server.services import Services
 from smsgwd.server.tcp import named, open_tcp
 from smsgwd.socket_path import default_path, socket_path
 from smsgwd.systemd import InheritedSocketError, Notifier, inherited_sockets
+from smsgwd.writing import clear_up
 
 log = logging.getLogger("smsgwd.daemon")
 
@@ -66,6 +68,7 @@ async def _run(config: Path, state: Path | None, socket: str | None) -> None:
     loop = asyncio.get_running_loop()
     logs.catch_unforeseen_in(loop)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # too early to mean anything; by default it would end us
+    await asyncio.to_thread(clear_up, config)
     reloader = Reloader(config, state=state)
     try:
         await reloader.load()
@@ -111,6 +114,12 @@ def _unix_listener(config: Path, registry: Registry, option: str | None) -> List
     return open_listener(Path(path), settings, make_parent=path == default_path())
 
 
+def _unix_paths(listeners: Iterable[Listener]) -> str:
+    """Where callers come from that have no address."""
+    sockets = (listener.socket for listener in listeners)
+    return ", ".join(str(one.getsockname()) for one in sockets if one.family == socket.AF_UNIX)
+
+
 class Daemon:
     """What serves between start and stop."""
 
@@ -123,6 +132,7 @@ class Daemon:
         self._metrics = Metrics(reloader, limiter)
         self._sends = Sends(reloader, self._metrics, Idempotency(), limiter, limits.in_flight)
         self._services = Services(reloader, self._sends, self._metrics, self.reload)
+        self._services.audit.socket = _unix_paths(listeners)
         self._api = Api(self._services)
         self._doors = Doors(self._api.serve, limits)
         self._runner = web.ServerRunner(self._doors, shutdown_timeout=_LAST_ANSWERS_S)

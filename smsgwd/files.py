@@ -33,7 +33,7 @@ _TRIES = 5
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
-_ALLOWED = "a name has letters, digits, `_` and `-`, 63 at most, and begins with a letter or digit"
+NAME_RULE = "a name has letters, digits, `_` and `-`, 63 at most, and begins with a letter or digit"
 _ALLOWED_OF_TOKENS = (
     "a name has letters, digits, `.`, `_`, `@`, `+` and `-`, 128 at most, and begins with a letter or digit: "
     "it need not be the user"
@@ -422,7 +422,7 @@ def _name_fault(place: _Place, *, alike: int, tokens: bool) -> Fault | None:
         message = "this cannot be the name of a token file"
         return Fault("", _problem(place.shown, "bad-name", message, _ALLOWED_OF_TOKENS))
     if not tokens and not NAME.fullmatch(name):
-        return Fault("", _problem(place.shown, "bad-name", "this cannot be the name of a gateway", _ALLOWED))
+        return Fault("", _problem(place.shown, "bad-name", "this cannot be the name of a gateway", NAME_RULE))
     if alike > 1:
         message = f"a file beside this one has the name {name!r}, too (.yml, or other capitals)"
         return Fault(name, _problem(place.shown, "name-clash", message, "keep one of them"))

@@ -35,8 +35,10 @@ def hold() -> None:
 
 def set_up(settings: LogSettings) -> None:
     """Log to standard error as the settings say. May be called again: a reload changes the level and the format."""
+    prefixed = _goes_to_journal(os.environ)
     handler = _Handler(sys.stderr)
-    handler.setFormatter(_FORMATS[settings.format](prefixed=_goes_to_journal(os.environ)))
+    handler.setFormatter(_FORMATS[settings.format](prefixed=prefixed))
+    handler.audit = JsonFormatter(prefixed=prefixed)
     root = logging.getLogger()
     former, root.handlers = root.handlers, [handler]
     root.setLevel(logging.WARNING)
@@ -78,6 +80,14 @@ def _goes_to_journal(environ: Mapping[str, str]) -> bool:
 
 
 class _Handler(logging.StreamHandler[Any]):
+    audit: logging.Formatter | None = None  # for programs, in whatever form people read the rest
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        if record.name == "smsgwd.audit" and self.audit is not None:
+            return self.audit.format(record)
+        return super().format(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's signature
         """Say nothing more: logging's own words would show the arguments of the line that failed."""
 

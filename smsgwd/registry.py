@@ -422,6 +422,8 @@ class SiteConfig:
     limits: Limits = UNLIMITED  # of all gateways together
     otp: OtpSettings = OtpSettings()
     log: LogSettings = LogSettings()
+    writable: bool = False  # gateway files may be changed over the socket
+    audit_file: Path | None = None  # takes a line for each such change, beside the log
 
     def limits_of_rule(self, key: str) -> Limits | None:
         """The limits of the access rule with this key; None where there is no such rule."""

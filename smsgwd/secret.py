@@ -28,6 +28,13 @@ class Secret:
         """The value itself."""
         return self._value
 
+    def as_file(self) -> str:
+        """The text of a file from which this secret is read.
+
+        That is the value and the line break that reading drops, with a carriage return if one stands before it.
+        """
+        return self._value + ("\r\n" if self._value.endswith("\r") else "\n")
+
     def __repr__(self) -> str:
         return MASK
 

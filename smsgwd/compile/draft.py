@@ -31,6 +31,7 @@ class Draft:
     problems: list[Problem] = field(default_factory=list)
     files: set[Path] = field(default_factory=set)
     hidden: list[Secret] = field(default_factory=list)
+    values: Mapping[str, Secret] = field(default_factory=dict)  # of secrets that are not to be read: given by name
 
     def problem(
         self,

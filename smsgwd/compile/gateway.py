@@ -40,12 +40,19 @@ _REGION_HINT = "a two-letter country code in capitals: DE, AT, CH"
 
 
 def compile_gateway(
-    name: str, source: Source, site: Site, *, resolve: bool, files: set[Path] | None = None
+    name: str,
+    source: Source,
+    site: Site,
+    *,
+    resolve: bool,
+    files: set[Path] | None = None,
+    values: Mapping[str, Secret] = _NOTHING,
 ) -> tuple[Served | None, tuple[Problem, ...]]:
     """The gateway or failover and its warnings, or None and all that is wrong.
 
     `resolve` reads the secrets; without it each is `***` (`check`, `render`). A disabled gateway's are never read.
     `files` takes every file that was looked for beside this one, also when nothing compiles because one is missing.
+    `values` are those of secrets that are not to be read, by their names: what they will be when they are written.
     """
     data, problems = schema.check_gateway(source)
     if data is None:
@@ -53,6 +60,7 @@ def compile_gateway(
     enabled = data.get("enabled", True)
     draft = Draft(name, source, site, resolved=resolve and enabled, problems=[*source.problems, *problems])
     draft.files = draft.files if files is None else files
+    draft.values = values
     draft.problems += credentials.literal_secrets(source, data)
     gateway = _assemble(draft, data)
     if gateway is not None:

@@ -13,9 +13,13 @@ def secrets_of(draft: Draft, references: Mapping[str, Mapping[str, str]]) -> dic
     """The secrets by name; one whose reference is wrong is told already, and is no unknown name as well."""
     declared = draft.source.node(("secrets",))
     names = declared.entries if isinstance(declared, MappingNode) else {}
-    return {
-        name: secret_of(draft, ("secrets", name), references[name]) if name in references else MASKED for name in names
-    }
+    return {name: _secret(draft, name, references[name]) if name in references else MASKED for name in names}
+
+
+def _secret(draft: Draft, name: str, reference: Mapping[str, str]) -> Secret:
+    at = ("secrets", name)
+    given = draft.values.get(name)
+    return secret_of(draft, at, reference) if given is None else _told_if_short(draft, at, reference, given)
 
 
 _WHERE_SECRETS_COME_FROM = {
@@ -39,9 +43,13 @@ def secret_of(draft: Draft, at: KeyPath, reference: Mapping[str, str]) -> Secret
         message = f"the secret {at[-1]!r} cannot be had: {error}"
         draft.problem((*at, kind), "missing-secret", message, _WHERE_SECRETS_COME_FROM.get(kind, ""))
         return MASKED
+    return _told_if_short(draft, at, reference, secret)
+
+
+def _told_if_short(draft: Draft, at: KeyPath, reference: Mapping[str, str], secret: Secret) -> Secret:
     if len(secret.reveal()) < SHORT_SECRET:
         draft.problem(
-            (*at, kind),
+            (*at, *reference),
             "short-secret",
             f"the secret {at[-1]!r} has fewer than {SHORT_SECRET} characters: too short to be hidden in an answer",
             severity=Severity.WARNING,

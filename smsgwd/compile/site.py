@@ -65,6 +65,8 @@ def compile_site(
         limits=limits,
         otp=otp,
         log=LogSettings(**data.get("log", {})),
+        writable=data.get("writable", False),
+        audit_file=directory / data["audit"]["file"] if "file" in data.get("audit", {}) else None,
     )
     draft.problems += advice.of_site(source, data, draft.used)
     return config, ordered(silence(source, draft.problems))

@@ -188,9 +188,4 @@ def _as_comment(remark: str) -> str:
 def _secret_files(folder: str, values: Mapping[str, Secret | None]) -> Iterator[File]:
     for name, value in values.items():
         if value is not None:
-            yield File(PurePosixPath(folder) / name, _as_secret_file(value.reveal()), secret=True)
-
-
-def _as_secret_file(value: str) -> str:
-    """The value and the line break that reading drops again, with a carriage return if one stands before it."""
-    return value + ("\r\n" if value.endswith("\r") else "\n")
+            yield File(PurePosixPath(folder) / name, value.as_file(), secret=True)

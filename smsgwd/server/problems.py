@@ -27,6 +27,8 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "unsupported-media-type": (415, "The body is of a kind that is not understood"),
     "invalid-config": (422, "The configuration is not valid"),
     "idempotency-mismatch": (422, "The Idempotency-Key was used with another body"),
+    "audit-unavailable": (503, "It cannot be written down who did it"),
+    "not-written": (503, "The configuration could not be written"),
     "gateway-unavailable": (503, "The gateway cannot send"),
     "storage-unavailable": (503, "The storage of one-time passwords cannot be asked"),
     "overloaded": (503, "Too much is going on"),

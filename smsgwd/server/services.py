@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from smsgwd.audit import Audit
 from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
 from smsgwd.metrics import Configuration, Metrics
@@ -17,6 +18,7 @@ from smsgwd.registry import Registry
 from smsgwd.server.access import Access
 from smsgwd.server.refusals import Refusals
 from smsgwd.server.sends import Sends
+from smsgwd.writing import Writer
 
 
 class Reloaded(Protocol):
@@ -40,9 +42,13 @@ class Services:
     reload: Callable[[], Awaitable[Reloaded]]
     access: Access = field(default_factory=_nobody_else)
     refusals: Refusals = field(init=False)
+    writer: Writer = field(init=False)
+    audit: Audit = field(init=False)
 
     def __post_init__(self) -> None:
         self.refusals = Refusals(self.metrics)
+        self.writer = Writer(lambda: self.registry, self.reload)
+        self.audit = Audit(lambda: self.registry.config.audit_file)
 
     @property
     def registry(self) -> Registry:
