@@ -31,6 +31,23 @@ def dump(data: Mapping[str, Any], comments: Iterable[str] = ()) -> str:
     return "\n".join([*head, *_mapping(data, 0)]) + "\n"
 
 
+def entry_lines(key: str, value: Any, *, top: bool) -> list[str]:
+    """A key and its value, as `dump` writes them; `top`: at the top level of a file."""
+    depth = 0 if top else 1
+    return [line[2 * depth :] for line in _entry(f"{'  ' * depth}{_text(key)}:", value, depth + 1)]
+
+
+def block_lines(value: Mapping[str, Any] | list[Any]) -> list[str]:
+    """A collection that is not empty, below the top level, as `dump` writes it."""
+    lines = _sequence(value, 1) if isinstance(value, list) else _mapping(value, 1)
+    return [line[2:] for line in lines]
+
+
+def inline(value: Any) -> str | None:
+    """A value on one line, as `dump` writes it; None for one that it would write on several."""
+    return _flow(value) if _is_short(value, 2) else None
+
+
 def _on_one_line(comment: str) -> str:
     return _ESCAPED.sub(lambda found: found[0] if found[0] in '"\\' else _escape(found), comment)
 

@@ -187,7 +187,7 @@ def _braces(source: Source, node: Mapping, entries: list[Entry], wanted: list[in
 
 
 def _block(source: Source, entries: list[Entry], wanted: list[int]) -> _Block | None:
-    lines = _Lines(source)
+    lines = Lines(source)
     heads = [source.text[lines.start(entry.key_start) : entry.key_start] for entry in entries]
     dashed = bool(_DASHES.fullmatch(heads[0]))
     if any(head.strip(" ") for head in heads[dashed:]):
@@ -198,7 +198,7 @@ def _block(source: Source, entries: list[Entry], wanted: list[int]) -> _Block | 
     return _Block(spans[0][0], spans[-1][1], spans, wanted, _line_break(source.text), len(heads[0]), dashed)
 
 
-class _Lines:
+class Lines:
     """The lines of a file, and to which key they belong."""
 
     def __init__(self, source: Source) -> None:
