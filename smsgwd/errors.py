@@ -4,7 +4,7 @@ Before serving, faults are values (`Problem`, all of them, not the first); after
 An exception carries either across one border at most.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -57,6 +57,17 @@ class Problem:
 def has_errors(problems: Iterable[Problem]) -> bool:
     """Whether one of the findings is an error."""
     return any(problem.severity is Severity.ERROR for problem in problems)
+
+
+def findings_document(problems: Sequence[Problem], files: int) -> dict[str, Any]:
+    """The findings as `smsgwd check --format json` and the API tell them; `files` is how many were looked at."""
+    errors = sum(problem.severity is Severity.ERROR for problem in problems)
+    return {
+        "findings": [problem.as_dict() for problem in problems],
+        "files": files,
+        "errors": errors,
+        "warnings": len(problems) - errors,
+    }
 
 
 class SmsgwdError(Exception):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_document import API, validator
+from api_document import API, check_answer, validator
 from openapi_spec_validator import validate
 from served import serving
 from socket_client import Response, call
@@ -18,7 +18,6 @@ from smsgwd.registry import SiteConfig
 from smsgwd.server.api import ROUTES
 from smsgwd.server.calls.state import DOCUMENT
 from smsgwd.server.messages import KEYS, read_message
-from smsgwd.server.problems import PROBLEMS
 
 MESSAGE = {"gateway": "gated", "to": "+491701234567", "text": "hi"}
 TOKEN = new_token()
@@ -83,23 +82,14 @@ def answered(
     return asyncio.run(scenario())
 
 
-def check_answer(method: str, path: str, response: Response) -> None:
-    """The answer is one of those described for this call: status, content type, body and headers."""
-    responses = API["paths"][path][method.lower()]["responses"]
-    described = responses.get(str(response.status), responses["default"])
-    kind = response.headers["content-type"].partition(";")[0]
-    content: Any = response.json() if kind.endswith("json") else response.body.decode()
-    validator(described["content"][kind]["schema"]).validate(content)
-    for name in response.headers.keys() & {"retry-after", "www-authenticate"}:
-        assert name in {header.lower() for header in described.get("headers", {})} or "default" in responses
-        assert name != "retry-after" or int(response.headers[name]) >= 1
-    if kind == "application/problem+json":
-        assert content["status"] == response.status
-        code = content["type"].removeprefix("urn:smsgwd:problem:")
-        assert code in [str(kind) for kind in Kind] or PROBLEMS[code] == (response.status, content["title"])
+OF_A_REAL_DAEMON = {"PUT /v1/gateways/{name}", "DELETE /v1/gateways/{name}", "POST /v1/check"}  # test_gateway_calls.py
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if f"{route.method} {route.path}" not in OF_A_REAL_DAEMON],
+    ids=lambda route: f"{route.method} {route.path}",
+)
 def test_every_call_answers_as_described(tmp_path: Path, route: Any) -> None:
     """Real answers to a good request fit their schemas."""
     body = BODIES.get(route.path)

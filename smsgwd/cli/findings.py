@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from smsgwd.credentials import shown, shown_of_private
-from smsgwd.errors import Problem, Severity
+from smsgwd.errors import Problem, Severity, findings_document
 from smsgwd.load import Source
 
 EXCERPT_WIDTH = 100  # in columns, where no terminal says otherwise; a longer line is cut around the caret
@@ -32,14 +32,7 @@ def as_text(
 
 def as_json(problems: Sequence[Problem], files: int) -> str:
     """The findings as INTERFACE 3 gives them; `files` is how many were looked at."""
-    errors = sum(problem.severity is Severity.ERROR for problem in problems)
-    document = {
-        "findings": [problem.as_dict() for problem in problems],
-        "files": files,
-        "errors": errors,
-        "warnings": len(problems) - errors,
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(findings_document(problems, files), indent=2, ensure_ascii=False) + "\n"
 
 
 def _hidden(problems: Iterable[Problem]) -> dict[tuple[str, int], int]:

@@ -9,6 +9,7 @@ from smsgwd.otp import Challenges
 from smsgwd.otp.users import Users
 from smsgwd.server.calls.auth import Auth
 from smsgwd.server.calls.challenges import ChallengeCalls
+from smsgwd.server.calls.gateways import Gateways
 from smsgwd.server.calls.messages import Messages
 from smsgwd.server.calls.state import State
 from smsgwd.server.calls.validate import Validate
@@ -19,7 +20,7 @@ from smsgwd.server.services import Services
 
 log = logging.getLogger("smsgwd.server")
 
-FAMILIES: tuple[type[Family], ...] = (Messages, ChallengeCalls, Validate, State, Auth)
+FAMILIES: tuple[type[Family], ...] = (Messages, ChallengeCalls, Validate, Gateways, State, Auth)
 ROUTES: tuple[Route, ...] = tuple(route for family in FAMILIES for route in family.ROUTES)
 
 
@@ -34,7 +35,7 @@ class Api:
         services.metrics.show_storage(lambda: self._challenges.storage.up)
         self._users = Users(lambda: services.registry, self._challenges, services.sends.send)
         otp = (ChallengeCalls(services, self._challenges), Validate(services, self._users))
-        self._router = Router((self._messages, *otp, State(services), Auth(services)))
+        self._router = Router((self._messages, *otp, Gateways(services), State(services), Auth(services)))
 
     def end_streams(self) -> None:
         """Read no further lines of the streams that run."""

@@ -23,8 +23,8 @@ MAX_SHOWN_KEY = 64  # characters of a key that an answer repeats
 class TooLargeError(RequestError):
     """More octets than are taken."""
 
-    def __init__(self) -> None:
-        super().__init__("too-large", f"a body has at most {MAX_BODY} octets")
+    def __init__(self, most: int = MAX_BODY) -> None:
+        super().__init__("too-large", f"a body has at most {most} octets")
 
 
 async def read_body(request: web.BaseRequest, content_type: str) -> bytes:
@@ -33,15 +33,21 @@ async def read_body(request: web.BaseRequest, content_type: str) -> bytes:
     Raises RequestError unsupported-media-type, too-large, malformed-request.
     """
     check_kind(request, content_type)
-    if (request.content_length or 0) > MAX_BODY:
-        raise TooLargeError
+    return await read_octets(request)
+
+
+async def read_octets(request: web.BaseRequest, most: int = MAX_BODY) -> bytes:
+    """The whole body, of whatever type. Raises RequestError unsupported-media-type, too-large, malformed-request."""
+    check_encoding(request)
+    if (request.content_length or 0) > most:
+        raise TooLargeError(most)
     await invite(request)
     body = bytearray()
     try:
         while chunk := await request.content.readany():
             body += chunk
-            if len(body) > MAX_BODY:
-                raise TooLargeError
+            if len(body) > most:
+                raise TooLargeError(most)
     except UNFRAMED:
         raise _malformed("the body's framing is broken") from None
     if isinstance(request.protocol, Connection):
@@ -81,6 +87,11 @@ def check_kind(request: web.BaseRequest, content_type: str) -> None:
     given, charset = request.content_type.lower(), (request.charset or "utf-8").lower()
     if hdrs.CONTENT_TYPE not in request.headers or given != content_type or charset not in ("utf-8", "utf8"):
         raise RequestError("unsupported-media-type", f"send the body as UTF-8 with Content-Type: {content_type}")
+    check_encoding(request)
+
+
+def check_encoding(request: web.BaseRequest) -> None:
+    """Raises RequestError unsupported-media-type for a body that is compressed."""
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise RequestError("unsupported-media-type", "send the body without Content-Encoding")
 

@@ -70,9 +70,9 @@ def begun_answer(content_type: str) -> web.StreamResponse:
     return web.StreamResponse(headers=_own({"Content-Type": content_type}))
 
 
-def plain(body: bytes, content_type: str) -> web.Response:
+def plain(body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """An answer that is no JSON; `content_type` with its parameters."""
-    return web.Response(body=body, headers=_own({"Content-Type": content_type}))
+    return web.Response(body=body, headers=_own({"Content-Type": content_type, **(headers or {})}))
 
 
 def _own(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -14,8 +14,8 @@ from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
 from smsgwd.metrics import Configuration, Metrics
 from smsgwd.privacy import quotable
-from smsgwd.registry import Registry
-from smsgwd.server.access import Access
+from smsgwd.registry import Entry, Registry
+from smsgwd.server.access import STATUS, Access
 from smsgwd.server.refusals import Refusals
 from smsgwd.server.sends import Sends
 from smsgwd.writing import Writer
@@ -58,6 +58,10 @@ class Services:
     def who(self, request: web.BaseRequest, peer: Caller) -> Caller:
         """Who calls, by what is known at this moment: the owner of the token in the request, else who connected."""
         return self.access.who(peer, request.headers)
+
+    def visible(self, caller: Caller) -> list[Entry]:
+        """The gateways that the caller may see."""
+        return [one for one in self.registry.entries.values() if self.access.allows(caller, STATUS, one.name)]
 
     @contextmanager
     def telling(self, caller: Caller, action: str, gateway: Any) -> Iterator[None]:

@@ -4,6 +4,7 @@ Neither `SSL_CERT_FILE` nor `REQUESTS_CA_BUNDLE` nor `SSLKEYLOGFILE` of the envi
 """
 
 import ssl
+import stat
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -53,6 +54,7 @@ class Tls:
         if self.ca_file is None:
             load_system_authorities(context)
             return
+        _look_at("ca_file", self.ca_file)
         try:
             context.load_verify_locations(cafile=self.ca_file)
         except ssl.SSLError:
@@ -93,6 +95,8 @@ def _has_certificates(folder: str) -> bool:
 def _look_at(key: str, path: Path | None) -> None:
     try:
         if path is not None:
+            if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for, a device may have no end
+                raise TlsFileError(key, f"{path}: it is no file")
             path.open("rb").close()
     except OSError as error:
         raise TlsFileError(key, f"{path}: {error.strerror}") from error

@@ -1,9 +1,9 @@
-"""How the daemon and its gateways stand."""
+"""How the daemon stands."""
 
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from aiohttp import web
 
@@ -11,7 +11,7 @@ from smsgwd import __version__
 from smsgwd.caller import Caller
 from smsgwd.limits import SITE
 from smsgwd.metrics import CONTENT_TYPE
-from smsgwd.registry import Entry, Registry
+from smsgwd.registry import Registry
 from smsgwd.server.access import RELOAD, STATUS
 from smsgwd.server.problems import JSON, answer, plain
 from smsgwd.server.routing import Call, Route
@@ -27,18 +27,6 @@ class State:
         self._services = services
         self._document = DOCUMENT.read_bytes()
         self._started = time.monotonic()
-
-    async def get_gateways(self, call: Call) -> web.Response:
-        """All gateways that the caller may see."""
-        self._services.access.require(call.caller, STATUS)
-        return answer([self._shown(entry) for entry in self._visible(call.caller)])
-
-    async def get_gateway(self, call: Call) -> web.Response:
-        """One gateway."""
-        name = call.names["name"]
-        with self._services.telling(call.caller, STATUS, name):
-            self._services.access.require(call.caller, STATUS, name)
-            return answer(self._shown(self._services.registry.entry(name)))
 
     async def get_status(self, call: Call) -> web.Response:
         """How the daemon stands: counts and problems of the gateways and tokens that the caller may see."""
@@ -59,8 +47,12 @@ class State:
 
     async def post_reload(self, call: Call) -> web.Response:
         """Look at the configuration now; answers when the result serves."""
-        self._services.access.require(call.caller, RELOAD)
-        return answer((await self._services.reload()).as_dict())
+        async with self._services.audit.action("reload", call.caller) as entry:
+            self._services.access.require(call.caller, RELOAD)
+            entry.before = self._services.registry.digest
+            result = await self._services.reload()
+            entry.after = self._services.registry.digest
+        return answer(result.as_dict())
 
     async def get_metrics(self, call: Call) -> web.Response:
         """Prometheus' text format."""
@@ -77,7 +69,7 @@ class State:
 
     def _visible_part(self, caller: Caller) -> Registry:
         """What the caller may see of all that is served; of tokens those that its gateways send for."""
-        registry, visible = self._services.registry, self._visible(caller)
+        registry, visible = self._services.registry, self._services.visible(caller)
         if len(visible) == len(registry.entries):
             return registry
         entries = {entry.name: entry for entry in visible}
@@ -91,26 +83,7 @@ class State:
             registry, entries=entries, tokens=tokens, problems=tuple(problem for some in problems for problem in some)
         )
 
-    def _visible(self, caller: Caller) -> list[Entry]:
-        entries = self._services.registry.entries.values()
-        return [entry for entry in entries if self._services.access.allows(caller, STATUS, entry.name)]
-
-    def _shown(self, entry: Entry) -> dict[str, Any]:
-        gateway = entry.gateway
-        return {
-            "name": entry.name,
-            "provider": None if gateway is None else gateway.provider_name,
-            "state": str(entry.state),
-            "problems": [problem.as_dict() for problem in entry.problems],
-            "digest": None if gateway is None else gateway.digest,
-            "last": self._services.sends.last(entry.name),
-            **self._services.sends.usage(entry.name),
-            **({} if gateway is None else gateway.status()),
-        }
-
     ROUTES: ClassVar[tuple[Route, ...]] = (
-        Route("GET", "/v1/gateways", get_gateways),
-        Route("GET", "/v1/gateways/{name}", get_gateway),
         Route("GET", "/v1/status", get_status),
         Route("POST", "/v1/reload", post_reload),
         Route("GET", "/healthz", get_health, open=True),
