@@ -24,6 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}", re.ASCII)
 GATEWAYS = "gateways.d"
 TOKENS = "tokens.d"
+SECRETS = "secrets.d"  # where the secrets are that we write, in a folder for each gateway
 SITE = "smsgwd"
 MAX_OCTETS = 1 << 20  # a file that is larger is refused by the loader: one octet more is read, so that it sees that
 _SUFFIXES = (".yaml", ".yml")

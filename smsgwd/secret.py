@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,14 @@ class SecretUnavailableError(Exception):
     """A secret that cannot be had; the text says which and why, never its value."""
 
 
+class SecretExposedError(SecretUnavailableError):
+    """A secret that everybody on this machine could read; `path` is its file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: others may read it")
+        self.path = path
+
+
 @dataclass(frozen=True, slots=True)
 class SecretRef:
     """Where a secret comes from: `kind` is `file`, `env` or `credential`, `name` what it is called there."""
@@ -96,21 +105,30 @@ class SecretRef:
         return None
 
     def resolve(self, directory: Path, environ: Mapping[str, str] = os.environ) -> Secret:
-        """The secret. Raises SecretUnavailableError when it is missing, empty, too large or not text."""
+        """The secret.
+
+        Raises SecretUnavailableError when it is missing, empty, too large or not text, SecretExposedError when others
+        may read its file.
+        """
+        return self.resolve_and_look(directory, environ)[0]
+
+    def resolve_and_look(self, directory: Path, environ: Mapping[str, str] = os.environ) -> tuple[Secret, bool]:
+        """The secret, and whether others may read its file where that is not to be changed: on a read-only mount."""
         path = self.path(directory, environ)
         if path is not None:
             return _read(path)
         value = environ.get(self.name)
         if not value:
             raise SecretUnavailableError(f"the environment variable {self.name} is not set or empty")
-        return Secret(value)
+        return Secret(value), False
 
 
-def _read(path: Path) -> Secret:
+def _read(path: Path) -> tuple[Secret, bool]:
     try:
         # O_NONBLOCK: a FIFO in the place of the file must not stop a reload
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
+            exposed = _is_exposed(descriptor, path)
             data = file.read(MAX_SECRET_OCTETS + 1)
     except OSError as error:
         raise SecretUnavailableError(f"{path}: {error.strerror}") from error
@@ -123,4 +141,15 @@ def _read(path: Path) -> Secret:
     text = text.removesuffix("\n").removesuffix("\r")  # editors and `echo` end a file with one line break
     if not text:
         raise SecretUnavailableError(f"{path}: empty")
-    return Secret(text)
+    return Secret(text), exposed
+
+
+def _is_exposed(descriptor: int, path: Path) -> bool:
+    """Whether others may read an opened file on a read-only mount. Raises SecretExposedError on any other."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not status.st_mode & stat.S_IROTH:
+        return False
+    # volumes of Kubernetes have 0644, and nobody in the container can change that
+    if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
+        return True
+    raise SecretExposedError(path)

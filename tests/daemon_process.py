@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Self
 
 import command
+from secret_file import write_secret
 
 PATIENCE_S = 20.0
 
@@ -95,11 +96,14 @@ class Running:
 
 
 def configuration(folder: Path, files: Mapping[str, str] | None = None) -> Path:
-    """A configuration directory with the gateway `console` and these files."""
+    """A configuration directory with the gateway `console` and these files; what is not YAML may be a secret."""
     for name, text in {"gateways.d/console.yaml": "provider: console\n", **(files or {})}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        if path.suffix in {".yaml", ".yml"}:
+            path.write_text(text)
+        else:
+            write_secret(path, text)
     return folder
 
 

@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from secret_file import write_secret
+
 _revisions = itertools.count()
 
 
@@ -19,7 +21,7 @@ def update_volume(folder: Path, files: Mapping[str, bytes]) -> None:
     new = folder / f"..revision_{next(_revisions)}"
     for name, content in files.items():
         (new / name).parent.mkdir(parents=True, exist_ok=True)
-        (new / name).write_bytes(content)
+        write_secret(new / name, content)
     (folder / "..data_tmp").symlink_to(new.name)
     (folder / "..data_tmp").rename(data)
     _update_links(folder, {Path(name).parts[0] for name in files})
@@ -55,5 +57,5 @@ def swap_link(link: Path, target: Path) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Writes a file beside and renames it over, as editors and deployment tools do."""
     temporary = path.with_name(f".{path.name}.{next(_revisions)}")
-    temporary.write_bytes(content)
+    write_secret(temporary, content)  # perhaps it is one
     temporary.rename(path)

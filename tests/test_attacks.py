@@ -12,6 +12,7 @@ import pytest
 from daemon_process import Running, configuration, daemon
 from nobody import open_folder
 from other_user import IS_ROOT, become, called
+from secret_file import write_secret
 from socket_client import JSON, Response, call, raw, request
 
 NAMES = [
@@ -48,7 +49,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("attacks")
     secret = folder / "secret"
     secret.touch(0o600)
-    secret.write_text(SECRET + "\n")
+    write_secret(secret, SECRET + "\n")
     with daemon(configuration(folder, {"gateways.d/echo.yaml": ECHO})) as found:
         yield found.ready()
 

@@ -7,6 +7,7 @@ import pytest
 from command import CHECKOUT, run, spawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from secret_file import write_secret
 
 from smsgwd import canonical
 from smsgwd.compile import digest_of_file
@@ -83,9 +84,9 @@ def test_the_digest_is_the_daemons(capsys: pytest.CaptureFixture[str], config: P
         return reloader.registry.digest
 
     (config / "gateways.d" / "x.yaml").write_text(FILE.replace("env: SMSGWD_TEST_NOWHERE", "file: token"))
-    (config / "token").write_text("token-4711")
+    write_secret(config / "token", "token-4711")
     (config / "secrets.d").mkdir()
-    (config / "secrets.d" / "mail").write_text("mail-4711")
+    write_secret(config / "secrets.d" / "mail", "mail-4711")
     assert json.loads(compiled(capsys, config))["digest"] == asyncio.run(served())
 
 

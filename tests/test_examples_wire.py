@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from fake_http import RawServer, answers, http
 from http_gateway import PHONE, compiled, message
+from secret_file import write_secret
 
 from smsgwd.compile import compile_gateway
 from smsgwd.load import load
@@ -134,8 +135,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Where the examples find their secrets."""
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "gtx-user").write_text("gtxu\n")
-    (tmp_path / "gtx-password").write_text("gtxp\n")
+    write_secret(tmp_path / "gtx-user", "gtxu\n")
+    write_secret(tmp_path / "gtx-password", "gtxp\n")
     return Site(tmp_path)
 
 

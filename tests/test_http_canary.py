@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fake_http import ENGINES, Line, RawServer, Script, free_port, http
 from http_gateway import Http
+from secret_file import write_secret
 
 from smsgwd.message import SendRequest
 from smsgwd.outcome import Kind, Outcome
@@ -48,7 +49,7 @@ def sent(server: RawServer, directory: Path, engine: str, url: str = "") -> Outc
         return outcome
 
     for name, value in SECRETS.items():
-        (directory / name).write_text(value)
+        write_secret(directory / name, value)
     return asyncio.run(go())
 
 

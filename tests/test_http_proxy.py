@@ -12,6 +12,7 @@ import pytest
 import trustme
 from fake_http import ENGINES, OK, RawServer, answers
 from http_gateway import Http, compiled
+from secret_file import write_secret
 
 from smsgwd.outcome import Kind, Outcome, Reason
 from smsgwd.providers._base import Site
@@ -33,8 +34,8 @@ def forward() -> Iterator[int]:
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A configuration directory with the proxy's password."""
-    (tmp_path / "user").write_text("me")
-    (tmp_path / "password").write_text(PASSWORD)
+    write_secret(tmp_path / "user", "me")
+    write_secret(tmp_path / "password", PASSWORD)
     return tmp_path
 
 
@@ -47,7 +48,7 @@ def send(server: RawServer, site: Path, engine: str, proxy_url: str, **rules: An
 @pytest.fixture(autouse=True)
 def whole(site: Path, forward: int) -> None:
     """The proxy's URL as one secret."""
-    (site / "whole").write_text(f"http://me:p%40ss%3Aw%2F%C3%B6@127.0.0.1:{forward}")
+    write_secret(site / "whole", f"http://me:p%40ss%3Aw%2F%C3%B6@127.0.0.1:{forward}")
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -14,6 +14,7 @@ from fake_http import ENGINES, OK, RawServer, answers
 from http_gateway import PHONE, TEXT, Http, compiled, findings, message
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from secret_file import write_secret
 
 from smsgwd import __version__
 from smsgwd.errors import MessageError
@@ -63,7 +64,7 @@ def server() -> Iterator[RawServer]:
 def secrets(tmp_path: Path) -> Path:
     """A configuration directory with secrets that no encoding leaves alone."""
     for name, value in {"user": "jürgen", "password": "p:ä ss&%", "token": "to/ken=+"}.items():
-        (tmp_path / name).write_text(value)
+        write_secret(tmp_path / name, value)
     return tmp_path
 
 
@@ -532,7 +533,7 @@ def test_tls_files_are_looked_at_with_the_secrets(tmp_path: Path, key: str) -> N
 @pytest.mark.parametrize(("user", "code"), [("a:b", "bad-proxy"), ("x" * 20_000, "bad-value")])
 def test_a_secret_that_no_proxy_can_take_is_a_finding(tmp_path: Path, user: str, code: str) -> None:
     """A colon in the user of a proxy, or a secret that is far too long: told at the proxy, when the secret is read."""
-    (tmp_path / "user").write_text(user)
+    write_secret(tmp_path / "user", user)
     proxy = {"http": "http://{{ secrets.user }}:x@127.0.0.1:3128"}
     data = {"provider": "http", "secrets": {"user": {"file": "user"}}, "settings": {"url": "http://x/", "proxy": proxy}}
     with pytest.raises(AssertionError, match=rf"error\[{code}\]"):
@@ -549,7 +550,7 @@ def test_a_secret_that_no_proxy_can_take_is_a_finding(tmp_path: Path, user: str,
 )
 def test_a_template_that_is_always_too_long_is_a_finding(tmp_path: Path, file: str) -> None:
     """With every provider, when the file is compiled, and not as a surprise."""
-    (tmp_path / "long").write_text("x" * 20_000)
+    write_secret(tmp_path / "long", "x" * 20_000)
     with pytest.raises(AssertionError, match=r"error\[bad-value\]: a template of the gateway renders to more than"):
         compiled(f"secrets: {{long: {{file: long}}}}\n{file}", Site(tmp_path))
 

@@ -12,6 +12,7 @@ import gated_provider
 import pytest
 from command import environment, run
 from compiled import site_problems
+from secret_file import write_secret
 
 from smsgwd import sender
 from smsgwd.allowance import Limits
@@ -369,7 +370,7 @@ def test_settings(tmp_path: Path) -> None:
     """Keys come from secrets, in the order of the file; limits and attempts have their defaults."""
     keys = [os.urandom(32), os.urandom(32)]
     for name, key in zip(("new", "old"), keys, strict=True):
-        (tmp_path / name).write_text(base64.b64encode(key).decode() + "\n")
+        write_secret(tmp_path / name, base64.b64encode(key).decode() + "\n")
     config, found = site(tmp_path, "otp:\n  keys: {k2: {file: new}, k1: {file: old}}\n  attempts: 5\n")
     assert config is not None
     assert found == []
@@ -386,7 +387,7 @@ def test_settings(tmp_path: Path) -> None:
 )
 def test_a_key_of_another_length_is_a_finding(tmp_path: Path, key: str) -> None:
     """What is not base64 of 32 octets is told at its place, without its value, and such a file is not served."""
-    (tmp_path / "key").write_text(key)
+    write_secret(tmp_path / "key", key)
     config, problems = compile_site(
         load(b"otp:\n  keys:\n    k1: {file: key}\n", "smsgwd.yaml"), tmp_path, resolve=True
     )

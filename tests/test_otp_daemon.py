@@ -16,6 +16,7 @@ from challenging import CHALLENGE, TO, Provider, guessed, post, serving, verify
 from command import spawn
 from daemon_process import Running, daemon
 from nobody import as_nobody
+from secret_file import write_secret
 from socket_client import Response, call
 
 from smsgwd.client import Client, RequestRefused, Verification
@@ -168,7 +169,7 @@ def taken(read: Any, body: dict[str, Any]) -> bool:
 
 def test_keys_outlive_the_daemon(tmp_path: Path) -> None:
     """With a configured key what one process has sent the next one verifies, and another instance; without, not."""
-    (tmp_path / "key").write_bytes(base64.b64encode(os.urandom(32)))
+    write_secret(tmp_path / "key", base64.b64encode(os.urandom(32)))
     answers = []
     for site in ("{otp: {keys: {k1: {file: key}}}}", "{}"):
         with serving(tmp_path, site) as (running, provider):
@@ -182,7 +183,7 @@ def test_keys_outlive_the_daemon(tmp_path: Path) -> None:
 
 def test_a_bad_key_keeps_the_last_settings(tmp_path: Path) -> None:
     """A key file that becomes unusable leaves the good one in force; at the start there is nothing to serve with."""
-    (tmp_path / "key").write_bytes(base64.b64encode(os.urandom(32)))
+    write_secret(tmp_path / "key", base64.b64encode(os.urandom(32)))
     with serving(tmp_path, "{otp: {keys: {k1: {file: key}}}}") as (running, provider):
         transaction_id = post(running, "/v1/challenges", CHALLENGE).json()["transaction_id"]
         (tmp_path / "key").write_text("no key")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from gated_provider import Gated, gateway
 from reloading import BROKEN, CONSOLE, Configuration, loaded, on_loop, sender_of, states
+from secret_file import write_secret
 from swaps import remove_tree, replace_file
 
 from smsgwd.errors import ConfigError, RequestError, Severity
@@ -461,7 +462,7 @@ def with_secret(path: Path | str) -> str:
 async def test_a_rotated_secret_is_a_new_version(config: Configuration) -> None:
     """A secret file with another value makes a new version, with the same digest: the file says the same."""
     secret = config.root / "secret"
-    secret.write_text("first\n")
+    write_secret(secret, "first\n")
     config.write("a", with_secret("secret"))
     config.write("b")
     async with running(config) as reloader:
@@ -478,7 +479,7 @@ async def test_a_rotated_secret_is_a_new_version(config: Configuration) -> None:
 async def test_a_touched_secret_changes_nothing(config: Configuration) -> None:
     """A secret file that was written anew with the same value leaves the gateway alone."""
     secret = config.root / "secret"
-    secret.write_text("first")
+    write_secret(secret, "first")
     config.write("a", with_secret("secret"))
     async with running(config) as reloader:
         gateway = reloader.registry.entries["a"].gateway
@@ -491,14 +492,14 @@ async def test_a_touched_secret_changes_nothing(config: Configuration) -> None:
 async def test_a_secret_that_vanishes_makes_it_stale(config: Configuration) -> None:
     """The last value keeps sending; when the secret is back, with another value, that one does."""
     secret = config.root / "secret"
-    secret.write_text("first")
+    write_secret(secret, "first")
     config.write("a", with_secret("secret"))
     async with running(config) as reloader:
         secret.unlink()
         result = await reloader.reload()
         assert (states(reloader.registry), codes(result)) == ({"a": "stale"}, ["missing-secret"])
         assert [one.reveal() for one in reloader.registry.sendable("a").secrets] == ["first"]
-        secret.write_text("second")
+        write_secret(secret, "second")
         await reloader.reload()
         assert states(reloader.registry) == {"a": "ok"}
         assert [one.reveal() for one in reloader.registry.sendable("a").secrets] == ["second"]
@@ -510,7 +511,7 @@ async def test_a_secret_that_comes_late(config: Configuration) -> None:
     config.write("a", with_secret("secret"))
     async with running(config) as reloader:
         assert states(reloader.registry) == {"a": "rejected"}
-        (config.root / "secret").write_text("value")
+        write_secret(config.root / "secret", "value")
         await reloader.reload()
         assert states(reloader.registry) == {"a": "ok"}
 
@@ -519,7 +520,7 @@ async def test_a_secret_that_comes_late(config: Configuration) -> None:
 async def test_half_a_secret_is_not_used(config: Configuration) -> None:
     """A secret file that is being written in place is not read before it is closed."""
     secret = config.root / "secret"
-    secret.write_text("first")
+    write_secret(secret, "first")
     config.write("a", with_secret("secret"))
     async with running(config) as reloader:
         await reloader.reload()
@@ -537,7 +538,7 @@ async def test_half_a_secret_is_not_used(config: Configuration) -> None:
 async def test_secrets_of_smsgwd_yaml(config: Configuration) -> None:
     """A secret of smsgwd.yaml that vanishes makes the gateways that use it stale; when it is back, they are well."""
     secret = config.root / "mail"
-    secret.write_text("first")
+    write_secret(secret, "first")
     server = "{host: 127.0.0.1, username: sms, password: '{{ secrets.mail }}', from: a@example.com}"
     config.write_site(f"secrets: {{mail: {{file: mail}}}}\nsmtp_servers: {{corp: {server}}}\n")
     config.write("central", "provider: smtp\nsettings: {server: corp, mail_to: sms@example.com}\n")
@@ -550,7 +551,7 @@ async def test_secrets_of_smsgwd_yaml(config: Configuration) -> None:
         assert states == {"central": State.STALE, "other": State.OK}
         assert reloader.registry.sendable("central") is first
         assert not reloader.healthy
-        secret.write_text("second")
+        write_secret(secret, "second")
         assert (await reloader.reload()).problems == ()
         assert reloader.registry.entries["central"].state is State.OK
         assert reloader.registry.sendable("central") is not first
@@ -559,8 +560,8 @@ async def test_secrets_of_smsgwd_yaml(config: Configuration) -> None:
 @on_loop
 async def test_a_gateway_minds_its_own_mail_server_alone(config: Configuration) -> None:
     """A gateway is built anew when its server of smsgwd.yaml or that one's secret changes, not for any other."""
-    (config.root / "mail").write_text("first")
-    (config.root / "other").write_text("first")
+    write_secret(config.root / "mail", "first")
+    write_secret(config.root / "other", "first")
     server = "{host: 127.0.0.1, username: sms, password: '{{ secrets.%s }}', from: %s@example.com}"
     site = "secrets: {mail: {file: mail}, other: {file: other}}\nsmtp_servers:\n  corp: %s\n  two: %s\n"
     config.write_site(site % (server % ("mail", "a"), server % ("other", "b")))
@@ -678,7 +679,7 @@ async def test_a_restart_without_the_directory(config: Configuration, state: Pat
 @on_loop
 async def test_no_secret_is_kept(config: Configuration, state: Path) -> None:
     """The state directory never holds the value of a secret, and its files are for their user only."""
-    (config.root / "secret").write_text("canary-4711")
+    write_secret(config.root / "secret", "canary-4711")
     config.write("a", with_secret("secret"))
     config.write_site("secrets: {mail: {file: secret}}\n")
     async with running(config, state):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from nobody import as_nobody, open_folder
 from reloading import BROKEN, CONSOLE, Configuration, followed, on_loop, sender_of, states
+from secret_file import write_secret
 from swaps import remove_tree, replace_file, swap_link, update_volume
 
 from smsgwd.message import SendRequest
@@ -270,7 +271,7 @@ async def test_a_rotated_secret_by_itself(config: Configuration, tmp_path: Path)
     (tmp_path / "volume").mkdir()
     update_volume(tmp_path / "volume", {"token": b"first-token"})
     plain = tmp_path / "plain"
-    plain.write_text("first-plain")
+    write_secret(plain, "first-plain")
     config.write("a", f"{CONSOLE}secrets: {{one: {{file: {tmp_path / 'volume' / 'token'}}}}}\n")
     config.write("b", f"{CONSOLE}secrets: {{one: {{file: {plain}}}}}\n")
 
@@ -283,7 +284,7 @@ async def test_a_rotated_secret_by_itself(config: Configuration, tmp_path: Path)
         plain.unlink()
         await found.until(lambda registry: states(registry) == {"a": "ok", "b": "stale"})
         assert value(found.reloader, "b") == "first-plain"
-        plain.write_text("second-plain")
+        write_secret(plain, "second-plain")
         await found.until(lambda registry: states(registry) == {"a": "ok", "b": "ok"})
         assert value(found.reloader, "b") == "second-plain"
 

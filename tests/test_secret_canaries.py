@@ -16,6 +16,7 @@ import command
 import pytest
 from daemon_process import configuration, daemon
 from fake_http import Line, RawServer
+from secret_file import write_secret
 
 SCHEMAS = command.CHECKOUT / "schemas"
 TO, TEXT = "+491701112233", "hello"
@@ -129,7 +130,7 @@ def written(folder: Path, port: int) -> Path:
         path = config / "s" / name
         path.parent.mkdir(mode=0o700, exist_ok=True)
         path.touch(0o600)
-        path.write_text(value + "\n")
+        write_secret(path, value + "\n")
     script = config / "scripts" / "tell"
     script.parent.mkdir(mode=0o755)
     script.write_text('#!/bin/sh\necho "$KEY"; echo "$KEY" >&2; exit 1\n')

@@ -231,7 +231,7 @@ def test_a_dead_member_of_a_failover_is_seen(tmp_path: Path) -> None:
         ("GET", "/v1/gateways/nobody", "unknown-gateway", 404, None),
         ("GET", "/v1/messages", "method-not-allowed", 405, "POST"),
         ("POST", "/v1/status", "method-not-allowed", 405, "GET, HEAD"),
-        ("DELETE", "/v1/gateways/gated", "method-not-allowed", 405, "GET, HEAD"),
+        ("POST", "/v1/gateways/gated", "method-not-allowed", 405, "GET, PUT, DELETE, HEAD"),
         ("OPTIONS", "/v1/messages", "method-not-allowed", 405, "POST"),
     ],
 )

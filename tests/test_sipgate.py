@@ -15,6 +15,7 @@ from fake_sipgate import AUTHORIZATION, DONE, PASSWORD, USER, rest_server, xmlrp
 from http_gateway import compiled
 from hypothesis import given
 from hypothesis import strategies as st
+from secret_file import write_secret
 
 from smsgwd.compile import compile_gateway
 from smsgwd.errors import MessageError, Problem
@@ -47,8 +48,8 @@ APIS = ("xmlrpc", "rest")
 
 def gateway(directory: Path, api: str, url: str | None = None, engine: str = "auto", **more: Any) -> Gateway:
     """A gateway to sipgate, its credentials in files."""
-    (directory / "user").write_text(USER)
-    (directory / "password").write_text(PASSWORD)
+    write_secret(directory / "user", USER)
+    write_secret(directory / "password", PASSWORD)
     settings = {"api": api, "username": "{{ secrets.user }}", "password": "{{ secrets.password }}"} | more
     file = {
         "provider": "sipgate",

@@ -6,6 +6,7 @@ from typing import Any
 
 import foreign_smsc
 import pytest
+from secret_file import write_secret
 from smpp_gateway import run
 
 from smsgwd import schema
@@ -36,7 +37,7 @@ settings:
 
 def compiled(tmp_path: Path, text: str = FILE, password: str = "hunter2x") -> tuple[Gateway | None, list[Problem]]:
     """The gateway, and the findings."""
-    (tmp_path / "password").write_text(password + "\n")
+    write_secret(tmp_path / "password", password + "\n")
     source = load(text.encode(), "gateways.d/it.yaml")
     gateway, problems = compile_gateway("it", source, Site(tmp_path), resolve=True)
     assert gateway is None or isinstance(gateway, Gateway)

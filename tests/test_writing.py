@@ -1,7 +1,9 @@
 """The writer: one change at a time, all or nothing, served when it returns."""
 
 import asyncio
+import fcntl
 import os
+import resource
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -381,3 +383,58 @@ def test_secret_that_no_file_can_hold(what: str, tmp_path: Path) -> None:
         assert (error.code, "'password'" in error.detail) == ("malformed-request", True)
 
     attempt()
+
+
+LIMITS = {"the journal": 20, "a secret": 500, "the gateway file": 4_000}  # octets that a file may have at most
+
+
+@pytest.mark.parametrize("what", LIMITS)
+def test_full_disk_undoes_everything(what: str, tmp_path: Path) -> None:
+    """Whichever file does not fit, nothing is changed, and the answer says why."""
+
+    @on_loop
+    async def attempt() -> None:
+        at = await desk(tmp_path)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LIMITS[what], hard))
+        try:
+            error = await at.refused(at.put_web("x" * 1_000, description="y" * 10_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (error.code, error.detail) == ("not-written", "nothing was changed: File too large")
+        assert not (tmp_path / "secrets.d" / "web").exists()
+        await at.put_web("x" * 1_000, description="y" * 10_000)
+
+    attempt()
+
+
+@on_loop
+async def test_another_process_that_writes_is_waited_for(tmp_path: Path) -> None:
+    """Two daemons over one directory change it one after the other, too."""
+    at = await desk(tmp_path)
+    descriptor = os.open(tmp_path / "gateways.d", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    change = asyncio.create_task(at.put("ops", "provider: console\n"))
+    await asyncio.wait([change], timeout=0.2)
+    assert (change.done(), (tmp_path / "gateways.d" / "ops.yaml").exists()) == (False, False)
+    os.close(descriptor)
+    await change
+    assert (tmp_path / "gateways.d" / "ops.yaml").exists()
+
+
+@on_loop
+async def test_swapped_link_in_mid_write_leads_nowhere(tmp_path: Path) -> None:
+    """A folder that is exchanged for a link while the change is made takes nothing to where the link leads."""
+    at = await desk(tmp_path / "ours")
+    (tmp_path / "elsewhere").mkdir()
+
+    def make(_: Current | None) -> Wanted:
+        (at.root / "gateways.d").rename(at.root / "before")
+        (at.root / "gateways.d").symlink_to(tmp_path / "elsewhere")
+        (at.root / "secrets.d").symlink_to(tmp_path / "elsewhere")
+        return Wanted(data=HTTP, secrets={"password": Secret("first")})
+
+    with pytest.raises(RequestError) as caught:
+        await at.writer.change("web", make)
+    assert caught.value.code == "read-only"
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -1,12 +1,15 @@
 """The secrets that a file refers to."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from smsgwd.compile.draft import Draft
 from smsgwd.errors import Severity
+from smsgwd.files import SECRETS
 from smsgwd.load import Mapping as MappingNode
 from smsgwd.providers._base import KeyPath
-from smsgwd.secret import MASKED, SHORT_SECRET, Secret, SecretRef, SecretUnavailableError
+from smsgwd.secret import MASKED, SHORT_SECRET, Secret, SecretExposedError, SecretRef, SecretUnavailableError
 
 
 def secrets_of(draft: Draft, references: Mapping[str, Mapping[str, str]]) -> dict[str, Secret]:
@@ -22,6 +25,8 @@ def _secret(draft: Draft, name: str, reference: Mapping[str, str]) -> Secret:
     return secret_of(draft, at, reference) if given is None else _told_if_short(draft, at, reference, given)
 
 
+UNUSABLE_SECRET = frozenset({"missing-secret", "exposed-secret", "secret-link"})  # findings about a secret alone
+
 _WHERE_SECRETS_COME_FROM = {
     "env": "set it in the environment of the daemon; with systemd by Environment=, or better as a credential",
     "credential": "with systemd by LoadCredential= or SetCredentialEncrypted= of the service",
@@ -34,16 +39,38 @@ def secret_of(draft: Draft, at: KeyPath, reference: Mapping[str, str]) -> Secret
         return MASKED
     ((kind, name),) = reference.items()
     wanted = SecretRef(kind, name)
+    where, what = (*at, kind), f"the secret {at[-1]!r}"
     try:
         path = wanted.path(draft.site.directory)
         if path is not None:
             draft.files.add(path)
-        secret = wanted.resolve(draft.site.directory)
-    except SecretUnavailableError as error:
-        message = f"the secret {at[-1]!r} cannot be had: {error}"
-        draft.problem((*at, kind), "missing-secret", message, _WHERE_SECRETS_COME_FROM.get(kind, ""))
+        if path is not None and _leads_out(path, draft):
+            hint = "put the file itself there, or name the place that the link leads to"
+            draft.problem(where, "secret-link", f"{what} is a link that leads out of {SECRETS}: {path}", hint)
+            return MASKED
+        secret, exposed = wanted.resolve_and_look(draft.site.directory)
+    except SecretExposedError as error:
+        draft.problem(where, "exposed-secret", f"{what} can be read by others: {error.path}", f"chmod o= {error.path}")
         return MASKED
+    except SecretUnavailableError as error:
+        message = f"{what} cannot be had: {error}"
+        draft.problem(where, "missing-secret", message, _WHERE_SECRETS_COME_FROM.get(kind, ""))
+        return MASKED
+    if exposed:
+        message = f"{what} can be read by others, on a read-only mount: {path}"
+        draft.problem(where, "exposed-secret", message, _READ_ONLY_HINT, severity=Severity.WARNING)
     return _told_if_short(draft, at, reference, secret)
+
+
+_READ_ONLY_HINT = "mount it with fewer rights: in Kubernetes by `defaultMode: 0440` beside an `fsGroup`"
+
+
+def _leads_out(path: Path, draft: Draft) -> bool:
+    """Whether a file in the gateway's own folder of secrets, which we write, is a link to somewhere else."""
+    secrets = draft.site.directory / SECRETS
+    if not Path(os.path.normpath(path)).is_relative_to(Path(os.path.normpath(secrets / draft.name))):
+        return False
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(secrets))
 
 
 def _told_if_short(draft: Draft, at: KeyPath, reference: Mapping[str, str], secret: Secret) -> Secret:

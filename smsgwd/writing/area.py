@@ -9,10 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from smsgwd.files import GATEWAYS
+from smsgwd.files import GATEWAYS, SECRETS
 from smsgwd.writing import files
 
-SECRETS = "secrets.d"
 _DATA = "..data"  # the link of a Kubernetes volume
 _PATIENCE_S = 10.0  # for another process that writes here
 _PAUSE_S = 0.02

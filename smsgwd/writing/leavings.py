@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from smsgwd import schema
-from smsgwd.files import GATEWAYS, MAX_OCTETS, look
+from smsgwd.files import GATEWAYS, MAX_OCTETS, SECRETS, look
 from smsgwd.load import Scalar, Source, load, walk
 from smsgwd.writing import files, journal
-from smsgwd.writing.area import SECRETS, Area, BusyError
+from smsgwd.writing.area import Area, BusyError
 
 log = logging.getLogger("smsgwd.writing")
 

@@ -14,12 +14,12 @@ from smsgwd.compile import compile_gateway, digest_of_file
 from smsgwd.dump import dump
 from smsgwd.edit import edited
 from smsgwd.errors import RequestError
-from smsgwd.files import GATEWAYS, NAME, NAME_RULE, shown
+from smsgwd.files import GATEWAYS, NAME, NAME_RULE, SECRETS, shown
 from smsgwd.load import load
 from smsgwd.registry import Registry, State
 from smsgwd.secret import MAX_SECRET_OCTETS, Secret, SecretRef, SecretUnavailableError
 from smsgwd.writing import files, trial
-from smsgwd.writing.area import SECRETS, Area, BusyError
+from smsgwd.writing.area import Area, BusyError
 from smsgwd.writing.commit import Found, Plan, carry_out
 from smsgwd.writing.leavings import own_secrets, settle
 from smsgwd.writing.model import ANY, Changed, Current, Make, Match, Wanted
