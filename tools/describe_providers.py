@@ -61,6 +61,15 @@ There is nothing else: no loop, no call, no arithmetic. The provider serialises 
 of a message can change the structure of a request. The texts of `templates` see their own `vars` alone (and `otp`, in
 messages for one-time passwords).
 
+## Secrets
+
+A credential never stands in these files: `secrets` says where it comes from, a file, a variable of the environment or a
+credential of systemd. A secret file is read by the daemon's user, and by nobody else: one that others may read (`chmod
+o=` mends it) is an error, on a read-only mount such as Kubernetes' volumes a warning. A new value takes effect by
+itself within a second; only the gateways that use it begin anew. `smsgwd check --secrets` tells which are missing and
+which are exposed. With `writable: true` the secrets of the gateway NAME are written to `secrets.d/NAME/`, in which no
+file may be a link that leads out of `secrets.d` ([admin.md](admin.md)).
+
 """
 KEYS = """\
 | key | what it may be | default | what it is |

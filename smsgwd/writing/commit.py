@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from smsgwd.errors import RequestError
 from smsgwd.writing import files, journal
@@ -30,7 +30,7 @@ class Plan:
     name: str
     found: Found
     octets: bytes | None
-    new: Mapping[str, bytes]
+    new: Mapping[str, bytes] = field(repr=False)
     former: Collection[str]
 
 
