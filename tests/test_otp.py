@@ -432,7 +432,7 @@ def test_wrong_settings_are_findings(otp: str, found: str) -> None:
 def stored(folder: Path, storage: str, **secrets: str) -> tuple[SiteConfig | None, list[str]]:
     """smsgwd.yaml with a storage, and the files of its secrets."""
     for name, text in secrets.items():
-        (folder / name).write_text(text)
+        write_secret(folder / name, text)
     named = ", ".join(f"{name}: {{file: {name}}}" for name in secrets)
     return site(folder, f"otp:\n  fail: open\n  storage: {storage}\nsecrets: {{{named}}}\n")
 
@@ -504,7 +504,7 @@ def test_a_storage(tmp_path: Path, storage: str, server: RedisServer, name: str)
 def test_a_bad_storage_is_a_finding(tmp_path: Path, url: str) -> None:
     """It is told at its place, whether it stands in the file or is a secret, and never repeated."""
     for storage, where in ((f"'{url}'", "3:12"), ("'{{ secrets.url }}'", "3:12")):
-        (tmp_path / "url").write_text(url)
+        write_secret(tmp_path / "url", url)
         text = f"otp:\n  fail: open\n  storage: {storage}\nsecrets: {{url: {{file: url}}}}\n"
         config, problems = compile_site(load(text.encode(), "smsgwd.yaml"), tmp_path, resolve=True)
         assert config is None

@@ -19,6 +19,7 @@ from command import spawn
 from daemon_process import Running
 from patience import wait_until
 from redis_server import Server, redis_server
+from secret_file import write_secret
 from socket_client import JSON, Response, call, connected, request
 
 from smsgwd.otp import Challenges, Clock
@@ -33,7 +34,7 @@ VERIFY = "/v1/challenges/verify"
 def site(folder: Path, storage: str, more: str = "") -> str:
     """smsgwd.yaml with both keys and this storage."""
     for name, key in (("new", KEY), ("old", OLD_KEY)):
-        (folder / name).write_bytes(base64.b64encode(key))
+        write_secret(folder / name, base64.b64encode(key))
     keys = "keys: {k2: {file: new}, k1: {file: old}}"
     return f"{{otp: {{{keys}, storage: {json.dumps(storage)}, per_recipient: 1000/s{more}}}, log: {{level: info}}}}"
 
@@ -285,7 +286,7 @@ PASSWORD = "pw canary:/@?#%"
 @pytest.mark.parametrize("written", [PASSWORD, "wrong canary"])
 def test_no_password_is_told(tmp_path: Path, written: str) -> None:
     """At the level debug no line, answer or metric holds the password of the redis, a code or an id."""
-    (tmp_path / "pw").write_text(written)
+    write_secret(tmp_path / "pw", written)
     with redis_server(PASSWORD) as server:
         url = f"redis://:{{{{ secrets.redis }}}}@127.0.0.1:{server.port}/0"
         text = f"{{otp: {{storage: '{url}'}}, secrets: {{redis: {{file: pw}}}}, log: {{level: debug, privacy: false}}}}"
