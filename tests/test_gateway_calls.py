@@ -121,6 +121,18 @@ def test_bad_file_is_refused_with_its_findings(portal: Portal, what: str) -> Non
     assert (line["outcome"], code in line["detail"]) == ("invalid-config", True)
 
 
+@pytest.mark.parametrize("text", ["settings: {password: hunter22}\n", "password: hunter22\nx: [\n"])
+def test_file_with_a_secret_in_it_is_not_shown(portal: Portal, text: str) -> None:
+    """A file that somebody put there with a literal secret, or that cannot be read as YAML, stays on the machine."""
+    path = portal.config / "gateways.d" / "careless.yaml"
+    path.write_text("provider: sipgate\n" + text)
+    response = portal.ask("GET", "/v1/gateways/careless", headers={"Accept": "application/yaml"})
+    path.unlink()
+    assert (response.status, response.type) == (422, "invalid-config")
+    assert response.json()["problems"]
+    assert b"hunter22" not in response.body
+
+
 BAD_NAMES = ["con.fig", "x" * 200, "-x", "%2e%2e", "c%D0%BEnsole", "a%20b", "%EF%AC%81", "x%0A", "%00"]
 
 

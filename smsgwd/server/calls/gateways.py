@@ -1,11 +1,12 @@
 """Gateways: shown, changed, deleted, and files that may become some, checked."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from aiohttp import hdrs, web
 
+from smsgwd import credentials, schema
 from smsgwd.compile import compile_gateway, compile_site
 from smsgwd.errors import Problem, RequestError, findings_document
 from smsgwd.files import GATEWAYS, MAX_OCTETS, NAME, NAME_RULE, SITE
@@ -52,6 +53,7 @@ class Gateways:
             current = await self._services.writer.current(name) if NAME.fullmatch(name) else None
             if current is None:
                 raise RequestError("unknown-gateway", "there is no gateway of this name")
+            await asyncio.to_thread(_check_tells_no_secret, current)
         return plain(current.text.encode("utf-8", "surrogateescape"), YAML, _etag(current.digest))
 
     async def put_gateway(self, call: Call) -> web.Response:
@@ -125,7 +127,7 @@ class Gateways:
             "name": entry.name,
             "provider": None if gateway is None else gateway.provider_name,
             "state": str(entry.state),
-            "problems": [problem.as_dict() for problem in entry.problems],
+            "problems": _as_dicts(entry.problems),
             "digest": None if gateway is None else gateway.digest,
             "last": self._services.sends.last(entry.name),
             **self._services.sends.usage(entry.name),
@@ -151,6 +153,22 @@ def _findings(name: str, octets: bytes, registry: Registry) -> tuple[Problem, ..
         entries = {**registry.entries, name: Entry.of(name, served, problems)}
         problems = (*problems, *reference_problems(served, entries))
     return tuple(sorted(set(problems), key=lambda problem: problem.sort_key))
+
+
+def _check_tells_no_secret(current: Current) -> None:
+    """Raises RequestError invalid-config for a file with a literal secret, and for one of which nobody can tell."""
+    data, _ = schema.check_gateway(current.source)
+    if data is None:
+        detail = "the file cannot be understood, so nobody can tell whether a secret stands in it: it is not shown"
+        raise RequestError("invalid-config", detail, {"problems": _as_dicts(current.source.problems)})
+    literal = credentials.literal_secrets(current.source, data)
+    if literal:
+        detail = "a secret stands in the file itself: it is not shown"
+        raise RequestError("invalid-config", detail, {"problems": _as_dicts(literal)})
+
+
+def _as_dicts(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    return [problem.as_dict() for problem in problems]
 
 
 async def _yaml(call: Call) -> bytes:
