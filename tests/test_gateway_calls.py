@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from api_document import check_answer
 from daemon_process import Running, configuration, daemon
 from other_user import IS_ROOT, become, called
+from secret_file import write_secret
 from socket_client import Response, call
 
 SITE = "writable: true\nsocket: {mode: '0666'}\nlog: {format: text, level: error}\naudit: {file: audit.jsonl}\n"
@@ -218,6 +220,35 @@ def test_rights_are_those_of_the_rules(portal: Portal) -> None:
     mine = [line for line in portal.audited() if line["by"] == "uid:4242"]
     assert [line["outcome"] for line in mine][:1] == ["forbidden"]
     assert mine[0]["from"] == str(portal.running.path)
+
+
+FOREIGN = [
+    "{file: secrets.d/console/key}",
+    "{file: secrets.d/own-2/../console/key}",
+    "{env: HOME}",
+    "{file: /etc/passwd}",
+]
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
+def test_nobody_takes_the_secrets_of_another_gateway(portal: Portal) -> None:
+    """Who may write some gateways alone can name their own secrets, and those that are in the file already."""
+    for folder in ("console", "own-2"):
+        (portal.config / "secrets.d" / folder).mkdir(parents=True)
+        write_secret(portal.config / "secrets.d" / folder / "key", "hunter22\n")
+    curl = [*become(4242), "curl", "--silent", "--unix-socket", str(portal.running.path), "--write-out", "%{http_code}"]
+
+    def put(reference: str) -> str:
+        text = f"provider: console\nsecrets: {{key: {reference}}}\n"
+        put = ["-X", "PUT", "--data-binary", text, "http://smsgwd/v1/gateways/own-2"]
+        return subprocess.run([*curl, *put], capture_output=True, text=True, timeout=30, check=True, cwd="/").stdout[
+            -3:
+        ]
+
+    assert [put(reference) for reference in FOREIGN] == ["403"] * len(FOREIGN)
+    assert put("{file: secrets.d/own-2/key}") == "201"
+    assert portal.put("own-2", b"provider: console\nsecrets: {key: {file: secrets.d/console/key}}\n").status == 200
+    assert put("{file: secrets.d/console/key}") == "200"  # it is there already
 
 
 def test_reload_is_audited(portal: Portal) -> None:

@@ -139,6 +139,16 @@ class Access:
             return action == SEND and not _is_nobody(caller)
         return self._rule_for(caller, action, gateway, text=text) is not None
 
+    def allows_everywhere(self, caller: Caller, action: str) -> bool:
+        """Whether the caller may do this on every gateway, also on those that are yet to come."""
+        if not self.allows(caller, action):
+            return False
+        if caller.token is None and caller.uid in (0, self.own_uid):
+            return True
+        if action in self.listeners.get(caller.listener, ()):
+            return True
+        return any(rule.is_for(caller, action, text=False) and "*" in rule.gateways for rule in self.rules or ())
+
     def _rule_for(self, caller: Caller, action: str, gateway: str | None, *, text: bool) -> _Rule | None:
         """The first rule that allows it."""
         matching = (rule for rule in self.rules or () if rule.is_for(caller, action, text=text))

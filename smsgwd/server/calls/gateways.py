@@ -1,7 +1,9 @@
 """Gateways: shown, changed, deleted, and files that may become some, checked."""
 
 import asyncio
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from aiohttp import hdrs, web
@@ -9,8 +11,8 @@ from aiohttp import hdrs, web
 from smsgwd import credentials, schema
 from smsgwd.compile import compile_gateway, compile_site
 from smsgwd.errors import Problem, RequestError, findings_document
-from smsgwd.files import GATEWAYS, MAX_OCTETS, NAME, NAME_RULE, SITE
-from smsgwd.load import load
+from smsgwd.files import GATEWAYS, MAX_OCTETS, NAME, NAME_RULE, SECRETS, SITE
+from smsgwd.load import Source, load
 from smsgwd.registry import Entry, Failover, Registry, reference_problems
 from smsgwd.server.access import SMSGATEWAY_READ, SMSGATEWAY_WRITE, STATUS
 from smsgwd.server.body import read_octets
@@ -63,9 +65,14 @@ class Gateways:
             with self._services.telling(call.caller, SMSGATEWAY_WRITE, name):
                 self._services.access.require(call.caller, SMSGATEWAY_WRITE, name)
                 match = _match(call.request)
-                wanted = Wanted(text=(await _yaml(call)).decode("utf-8", "surrogateescape"))
+                octets = await _yaml(call)
+                wanted = Wanted(text=octets.decode("utf-8", "surrogateescape"))
+                directory = self._services.registry.config.site.directory
+                everywhere = self._services.access.allows_everywhere(call.caller, SMSGATEWAY_WRITE)
 
                 def make(current: Current | None) -> Wanted:
+                    if not everywhere:
+                        _check_secrets_are_own(name, load(octets, ""), current, directory)
                     entry.action = "create" if current is None else "change"
                     entry.before = None if current is None else current.digest
                     return wanted
@@ -153,6 +160,25 @@ def _findings(name: str, octets: bytes, registry: Registry) -> tuple[Problem, ..
         entries = {**registry.entries, name: Entry.of(name, served, problems)}
         problems = (*problems, *reference_problems(served, entries))
     return tuple(sorted(set(problems), key=lambda problem: problem.sort_key))
+
+
+def _check_secrets_are_own(name: str, source: Source, current: Current | None, directory: Path) -> None:
+    """Raises RequestError forbidden for a secret that is neither in the gateway's own folder nor in its file already.
+
+    Who may write some gateways alone could otherwise have those of the others sent to wherever they like.
+    """
+    data = schema.check_gateway(source)[0] or {}
+    known = [] if current is None or current.data is None else list(current.data.get("secrets", {}).values())
+    own = Path(os.path.normpath(directory / SECRETS / name))
+    for secret, reference in data.get("secrets", {}).items():
+        path = Path(os.path.normpath(directory / reference.get("file", "")))
+        if reference not in known and path.parent != own:
+            detail = (
+                f"the secret {secret!r} is not the gateway's own ({SECRETS}/{name}/): that takes the right to write all"
+            )
+            error = RequestError("forbidden", detail)
+            error.action = SMSGATEWAY_WRITE
+            raise error
 
 
 def _check_tells_no_secret(current: Current) -> None:
