@@ -13,6 +13,7 @@ import pytest
 from reloading import BROKEN, Configuration, loaded, on_loop
 
 from smsgwd.errors import RequestError
+from smsgwd.pin import PinHash
 from smsgwd.reload import Reloader
 from smsgwd.secret import Secret
 from smsgwd.writing import ANY, Changed, Current, Match, Wanted, Writer
@@ -189,6 +190,19 @@ async def test_gateway_that_others_need_is_not_deleted(tmp_path: Path) -> None:
     assert "both.yaml" in error.detail
     error = await at.refused(at.put("console", "provider: failover\nsettings: {gateways: [both]}\n"))
     assert {problem["code"] for problem in error.members["problems"]} == {"failover-cycle"}
+
+
+@on_loop
+async def test_gateway_that_a_token_needs_is_not_deleted(tmp_path: Path) -> None:
+    """Nor is the one that somebody's one-time passwords are sent by; the answer names the token, and not its number."""
+    (tmp_path / "tokens.d").mkdir()
+    pin = str(PinHash.of("1234"))
+    token = f"user: alice\nphone: '+491701234567'\ngateway: console\npin: {{hash: '{pin}'}}\n"
+    (tmp_path / "tokens.d" / "alice.yaml").write_text(token)
+    at = await desk(tmp_path)
+    error = await at.refused(at.delete("console"))
+    assert (error.code, "alice.yaml" in error.detail) == ("invalid-config", True)
+    assert "1701234567" not in str(error.members)
 
 
 @on_loop

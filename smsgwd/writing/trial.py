@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from smsgwd import schema
-from smsgwd.compile import compile_gateway, digest_of_file
+from smsgwd.compile import compile_gateway, digest_of_file, gateway_problems
 from smsgwd.errors import Problem, RequestError, Severity, has_errors
 from smsgwd.load import Source
 from smsgwd.registry import Entry, Failover, Registry, reference_problems
@@ -21,7 +21,7 @@ def tried(
     served, own = compile_gateway(name, source, registry.config.site, resolve=True, values=values)
     after = {**registry.entries, name: Entry.of(name, served, own)}
     problems = [*own, *(reference_problems(served, after) if isinstance(served, Failover) else ())]
-    broken = _broken_elsewhere(name, registry.entries, after)
+    broken = _broken_elsewhere(name, registry, after)
     data = schema.check_gateway(source)[0]
     if has_errors((*problems, *broken)) or data is None:
         raise refused([*problems, *broken])
@@ -31,19 +31,25 @@ def tried(
 def without(name: str, registry: Registry) -> None:
     """Raises RequestError invalid-config when the others are not sound any more without this gateway."""
     after = {other: entry for other, entry in registry.entries.items() if other != name}
-    broken = _broken_elsewhere(name, registry.entries, after)
+    broken = _broken_elsewhere(name, registry, after)
     if broken:
         raise refused(broken)
 
 
-def _broken_elsewhere(name: str, before: Mapping[str, Entry], after: Mapping[str, Entry]) -> list[Problem]:
-    """The errors that other gateways come to have."""
-    found = []
-    for other, entry in after.items():
-        if other != name and isinstance(entry.gateway, Failover):
-            known = set(_errors(reference_problems(entry.gateway, before)))
-            found += [one for one in _errors(reference_problems(entry.gateway, after)) if one not in known]
-    return found
+def _broken_elsewhere(name: str, registry: Registry, after: Mapping[str, Entry]) -> list[Problem]:
+    """The errors that other gateways, and tokens, come to have."""
+    failovers = [
+        entry.gateway for entry in after.values() if entry.name != name and isinstance(entry.gateway, Failover)
+    ]
+    tokens = [entry.token for entry in registry.tokens.values() if entry.token is not None]
+
+    def errors(entries: Mapping[str, Entry]) -> list[Problem]:
+        found = [problem for failover in failovers for problem in reference_problems(failover, entries)]
+        found += [problem for token in tokens for problem in gateway_problems(token, entries)]
+        return _errors(found)
+
+    known = set(errors(registry.entries))
+    return [problem for problem in errors(after) if problem not in known]
 
 
 def refused(problems: Iterable[Problem]) -> RequestError:
