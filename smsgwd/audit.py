@@ -42,6 +42,7 @@ class Entry:
     after: str | None = None
     outcome: str = DONE
     detail: str = ""
+    by: Caller | None = None  # who it turned out to be, where that is not who called: of a login
 
 
 class Audit:
@@ -93,7 +94,7 @@ class Audit:
 
     def _untold(self, entry: Entry, caller: Caller) -> int | None:
         """How many refusals of this caller were not told before this one; None: this one is not told either."""
-        if entry.outcome != "forbidden":
+        if entry.outcome not in {"forbidden", "unauthorized"}:
             return 0
         now = self._clock()
         told_at, untold = self._refused.get(caller.name, (now - _QUIET_S, 0))
@@ -111,7 +112,7 @@ class Audit:
             "at": moment,
             "action": entry.action,
             "gateway": entry.gateway[:_LONGEST_NAME],
-            "by": caller.name,
+            "by": (entry.by or caller).name,
             "from": caller.address or self.socket,
             "before": entry.before,
             "after": entry.after,

@@ -18,8 +18,12 @@ from other_user import IS_ROOT, become, called
 from secret_file import write_secret
 from socket_client import Response, call
 
+from smsgwd.access_token import hash_of, new_token
+
 SITE = "writable: true\nsocket: {mode: '0666'}\nlog: {format: text, level: error}\naudit: {file: audit.jsonl}\n"
 RULES = "access:\n  - {users: [4242], allow: [smsgateway_write, status], gateways: [own-*]}\n"
+TOKEN = new_token()
+TOKENS = f"tokens: {{portal: {{hash: '{hash_of(TOKEN)}'}}}}\n"
 CONSOLE = b"# ours\nprovider: console\n"
 
 
@@ -51,7 +55,7 @@ class Portal:
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """One daemon for all."""
-    config = configuration(tmp_path_factory.mktemp("portal"), {"smsgwd.yaml": SITE + RULES})
+    config = configuration(tmp_path_factory.mktemp("portal"), {"smsgwd.yaml": SITE + RULES + TOKENS})
     with tempfile.TemporaryDirectory(prefix="smsgwd-") as folder:
         Path(folder).chmod(0o755)  # another user can come in
         with daemon(
@@ -256,6 +260,17 @@ def test_reload_is_audited(portal: Portal) -> None:
     digest = portal.ask("POST", "/v1/reload").json()["digest"]
     line = portal.audited()[-1]
     assert (line["action"], line["outcome"], line["before"], line["after"]) == ("reload", "done", digest, digest)
+
+
+def test_login_is_audited(portal: Portal) -> None:
+    """A login is audited by the name of its token, one that fails by who called; no token is written down."""
+    body = json.dumps({"username": "portal", "password": TOKEN}).encode()
+    good = portal.ask("POST", "/auth", body, {"Content-Type": "application/json"})
+    bad = portal.ask("POST", "/auth", body.replace(b"portal", b"porter"), {"Content-Type": "application/json"})
+    assert (good.status, bad.status) == (200, 401)
+    told = [(line["outcome"], line["by"]) for line in portal.audited() if line["action"] == "login"]
+    assert told == [("done", "token:portal"), ("unauthorized", f"uid:{os.geteuid()}")]
+    assert TOKEN not in (portal.config / "audit.jsonl").read_text()
 
 
 def test_audit_is_in_the_log_as_json(portal: Portal) -> None:

@@ -36,9 +36,8 @@ def compile_site(
 ) -> tuple[SiteConfig | None, tuple[Problem, ...]]:
     """smsgwd.yaml, compiled, and its findings; None where it is not sound.
 
-    A secret that cannot be used, or a certificate that is missing, is a finding, but does not make the file unsound: only
-    what needs it suffers. A key of `otp` does: without it nobody could tell a forged id from one that another instance
-    has sealed.
+    A secret or a certificate that cannot be used is a finding, but does not make the file unsound: only what needs it
+    suffers. A key of `otp` does: without it nobody could tell a forged id from one that another instance has sealed.
     `files` takes every file that was looked for beside this one.
     """
     data, problems = schema.check_site(source)

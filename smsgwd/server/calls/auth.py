@@ -26,6 +26,11 @@ class Auth:
 
     async def post_auth(self, call: Call) -> web.Response:
         """Whether the token is the one of that name, and what it may do."""
+        async with self._services.audit.action("login", call.caller) as entry:
+            answer, entry.by = await self._logged_in(call)
+        return answer
+
+    async def _logged_in(self, call: Call) -> tuple[web.Response, Caller]:
         parameters = await read_parameters(call.request)
         username, token = _text(parameters, "username"), _text(parameters, "password")
         name = self._services.access.token_of(token)
@@ -37,7 +42,7 @@ class Auth:
         rights = self._services.access.actions_of(caller)
         answer = envelope({"token": token, "username": name, "realm": "", "role": _ROLE, "rights": rights})
         answer.headers[hdrs.CACHE_CONTROL] = "no-store"
-        return answer
+        return answer, caller
 
     ROUTES: ClassVar[tuple[Route, ...]] = (Route("POST", "/auth", post_auth, refuse, open=True),)
 
