@@ -1,6 +1,7 @@
 """privacyIDEA's gateway definitions and what they are here, both ways; no file and no network is touched.
 
-definition  what privacyIDEA stores, and its names
+classes     its classes, and what their parameters are called
+definition  what privacyIDEA stores
 tags        its single-brace tags, and templates
 values      what its HTTP class reads in an option
 sheet       a gateway file on its way: secrets, remarks
@@ -17,15 +18,9 @@ from typing import Any
 
 from smsgwd.privacyidea import http, number, old, others, smtp, values
 from smsgwd.privacyidea.back import Shown, to_definition
+from smsgwd.privacyidea.classes import FIREBASE, HTTP, MAY_HIDE, PARAMETERS, SCRIPT, SIPGATE, SMPP, SMTP
 from smsgwd.privacyidea.definition import (
     CENSORED,
-    FIREBASE,
-    HTTP,
-    PARAMETERS,
-    SCRIPT,
-    SIPGATE,
-    SMPP,
-    SMTP,
     Definition,
     Mapped,
     NoCounterpartError,
@@ -54,9 +49,7 @@ __all__ = [
     "to_gateway_from_old",
 ]
 
-# Parameters whose place in a gateway file may be taken by a secret. (URL: not imported when it is hidden.)
-_MAY_BE_SECRET = {"URL", "USERNAME", "PASSWORD", "SYSTEM_ID", "HTTP_PROXY", "HTTPS_PROXY", "SUBJECT", "BODY"}
-_MAY_BE_SECRET |= {"MAILUSER", "MAILPASSWORD"}
+_MAY_BE_SECRET = MAY_HIDE | {"MAILUSER", "MAILPASSWORD"}  # these two are of older token configurations
 
 Servers = Mapping[str, ServerRef]  # the central SMTP servers by their identifiers
 
@@ -71,7 +64,7 @@ def to_gateway(definition: Definition, name: str, servers: Servers) -> Mapped:
 
     For every number and text that privacyIDEA sends correctly it puts the same request on the wire.
     """
-    sheet = Sheet(secrets_folder(name), definition.secret_options | definition.secret_headers)
+    sheet = Sheet(secrets_folder(name), definition.secret_options, definition.secret_headers)
     read = _CLASSES.get(definition.module)
     if read is None:
         push = definition.module == FIREBASE

@@ -9,17 +9,8 @@ from urllib.parse import quote
 
 from smsgwd import msisdn
 from smsgwd.privacyidea import tags, values
-from smsgwd.privacyidea.definition import (
-    CENSORED,
-    HTTP,
-    PARAMETERS,
-    SCRIPT,
-    SIPGATE,
-    SMPP,
-    SMTP,
-    Definition,
-    NoCounterpartError,
-)
+from smsgwd.privacyidea.classes import HTTP, PARAMETERS, SCRIPT, SIPGATE, SMPP, SMTP
+from smsgwd.privacyidea.definition import CENSORED, Definition, NoCounterpartError
 from smsgwd.units import parse_duration
 
 _REGEXP = re.compile("/(.*)/(.*)/")

@@ -1,4 +1,4 @@
-"""What privacyIDEA stores: gateway definitions and SMTP servers, and the names that its classes have for things."""
+"""What privacyIDEA stores: gateway definitions and SMTP servers, and what becomes of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,29 +7,6 @@ from typing import Any
 from smsgwd.secret import Secret
 
 CENSORED = "__CENSORED__"  # what privacyIDEA shows in the place of a secret value
-
-_CLASSES = "privacyidea.lib.smsprovider."
-HTTP = _CLASSES + "HttpSMSProvider.HttpSMSProvider"
-SIPGATE = _CLASSES + "SipgateSMSProvider.SipgateSMSProvider"
-SMTP = _CLASSES + "SmtpSMSProvider.SmtpSMSProvider"
-SMPP = _CLASSES + "SmppSMSProvider.SmppSMSProvider"
-SCRIPT = _CLASSES + "ScriptSMSProvider.ScriptSMSProvider"
-FIREBASE = _CLASSES + "FirebaseProvider.FirebaseProvider"
-
-# The parameters of each class: any other option of the HTTP class is sent, of the others none is allowed.
-PARAMETERS: Mapping[str, tuple[str, ...]] = {
-    HTTP: (
-        *("URL", "HTTP_METHOD", "CHECK_SSL", "SEND_DATA_AS_JSON", "RETURN_SUCCESS", "RETURN_FAIL", "USERNAME"),
-        *("PASSWORD", "REGEXP", "PROXY", "HTTP_PROXY", "HTTPS_PROXY", "TIMEOUT"),
-    ),
-    SIPGATE: ("USERNAME", "PASSWORD", "PROXY", "REGEXP"),
-    SMTP: ("MAILTO", "SMTPIDENTIFIER", "SUBJECT", "BODY", "REGEXP"),
-    SMPP: (
-        *("SMSC_HOST", "SMSC_PORT", "SYSTEM_ID", "PASSWORD", "S_ADDR_TON", "S_ADDR_NPI", "S_ADDR"),
-        *("D_ADDR_TON", "D_ADDR_NPI", "REGEXP"),
-    ),
-    SCRIPT: ("script", "background", "REGEXP"),
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ def _is_sent(sheet: Sheet, name: str, value: str) -> bool:
 def _field(sheet: Sheet, name: str, value: str) -> str:
     if not value.isascii():
         sheet.remark(f"the header {name} is sent in UTF-8, by privacyIDEA in Latin-1")
-    return sheet.text(name, value)
+    return sheet.header(name, value)
 
 
 # --- authentication, proxy, TLS

@@ -7,7 +7,7 @@ from typing import Any
 from smsgwd import msisdn
 from smsgwd.privacyidea.sheet import Sheet
 
-_REGEXP = re.compile("^/(.*)/(.*)/$")
+_REGEXP = re.compile("/(.*)/(.*)/$")
 _PART = re.compile(
     r"(\\N\{[^}]*\}|\\.)|\[(\^?\]?(?:\\.|[^\]\\])*)\]|\{(?!(?:[0-9]+,?[0-9]*|,[0-9]*)\})",  # an escape, a set, a brace
     re.DOTALL,
@@ -22,7 +22,7 @@ def phone(sheet: Sheet, regexp: str) -> dict[str, Any]:
 
 
 def _rule(sheet: Sheet, regexp: str) -> dict[str, str] | None:
-    found = _REGEXP.match(regexp)
+    found = _REGEXP.match(regexp) if regexp.endswith("/") and "\n" not in regexp else None  # one look at each character
     if found is None:
         sheet.remark("REGEXP is not of the form /pattern/replacement/: it is left out, as privacyIDEA ignores it")
         return None

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from smsgwd.credentials import is_credential, literal_secrets
@@ -22,9 +22,10 @@ class Sheet:
     `folder` is where the files of its secrets are, as the configuration names it.
     """
 
-    def __init__(self, folder: str, secret_keys: Iterable[str] = ()) -> None:
+    def __init__(self, folder: str, secret_keys: Iterable[str] = (), secret_headers: Iterable[str] = ()) -> None:
         self._folder = folder
         self._secret_keys = frozenset(secret_keys)
+        self._secret_headers = frozenset(secret_headers)
         self.secrets: dict[str, Secret | None] = {}
         self.remarks: list[str] = []
 
@@ -35,12 +36,7 @@ class Sheet:
 
     def secret(self, key: str, value: str) -> str:
         """The reference to a new secret, named after what it is for."""
-        base = re.sub(r"\W+", "_", key, flags=re.ASCII).strip("_").lower()[:_LONGEST_NAME] or "secret"
-        base = f"_{base}" if base[0].isdigit() else base
-        name, number = base, 1
-        while name in self.secrets:
-            number += 1
-            name = f"{base}_{number}"
+        name = free_name(key, self.secrets)
         self.secrets[name] = None if value == CENSORED else Secret(value)
         if value == CENSORED:
             self.remark(f"{key} is censored in the source: write it to {self._folder}/{name}")
@@ -50,9 +46,13 @@ class Sheet:
         """Whether what stands under this key is a credential: by its name, or because the source says so."""
         return key in self._secret_keys or is_credential(key)
 
-    def text(self, key: str, text: str, *, secret: bool = False) -> str:
-        """The template of a marked text. What is, or holds, a credential becomes a secret."""
-        secret = secret or text == CENSORED or self.is_secret(key)
+    def header(self, name: str, text: str) -> str:
+        """The template of a header."""
+        return self.text(name, text, secret=name in self._secret_headers or is_credential(name))
+
+    def text(self, key: str, text: str, *, secret: bool | None = None) -> str:
+        """The template of a marked text. What is, or holds, a credential becomes a secret; None: as the key says."""
+        secret = text == CENSORED or (self.is_secret(key) if secret is None else secret)
         if not (secret or holds_credential(tags.template(text))):
             return tags.template(text)
         parts = tags.pieces(text)
@@ -65,6 +65,17 @@ class Sheet:
     def mapped(self, data: dict[str, Any] | None) -> Mapped:
         """The result."""
         return Mapped(data, self.secrets if data else {}, tuple(self.remarks))
+
+
+def free_name(key: str, taken: Container[str]) -> str:
+    """A name for a secret, after what it is for."""
+    base = re.sub(r"\W+", "_", key, flags=re.ASCII).strip("_").lower()[:_LONGEST_NAME] or "secret"
+    base = f"_{base}" if base[0].isdigit() else base
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}"
+    return name
 
 
 def holds_credential(text: str) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 from smsgwd.privacyidea import tags
 
-_STRING_OR_MARK = re.compile(rf'("(?:[^"\\]|\\.)*")|([{tags.PHONE}{tags.MESSAGE}])')
+# A text that is not closed is taken to the end, so that each character is looked at once.
+_STRING_OR_MARK = re.compile(rf'("(?:[^"\\]|\\.)*(?:"|\\?\Z))|([{tags.PHONE}{tags.MESSAGE}])', re.DOTALL)
 _TYPOGRAPHIC = re.compile("[“”„‟«»]")
 _LONGEST_NUMBER = 99  # digits; a gateway file holds no longer ones
 
