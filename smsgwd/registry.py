@@ -163,6 +163,7 @@ class _Named:
     name: str
     provider_name: str
     phone: PhoneRules
+    file: str = ""  # as findings call it
     sender: str = ""
     enabled: bool = True
     disabled_at: str = ""  # FILE:LINE:COLUMN of what says so
@@ -271,6 +272,13 @@ class Entry:
     state: State
     gateway: Served | None = None
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """Its file, as findings call it; empty where nothing tells."""
+        if self.gateway is not None:
+            return self.gateway.file
+        return self.problems[0].file if self.problems else ""
 
     @classmethod
     def of(cls, name: str, served: Served | None, problems: tuple[Problem, ...] = ()) -> "Entry":
@@ -458,7 +466,8 @@ class Registry:
         tokens: Iterable[TokenEntry] = (),
     ) -> "Registry":
         """The snapshot of these entries. `problems` are those that belong to no entry."""
-        by_name = with_references({entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)})
+        by_name = {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
+        by_name = _with_same_ids(with_references(by_name))
         by_stem = {entry.name: entry for entry in sorted(tokens, key=lambda entry: entry.name)}
         found = {problem for entry in by_name.values() for problem in entry.problems}
         found |= {problem for entry in by_stem.values() for problem in entry.problems}
@@ -529,6 +538,35 @@ def _unavailable(entry: Entry) -> RequestError:
     reason = f": {first}" if first else ""
     members = {"state": str(entry.state), "problems": [problem.as_dict() for problem in entry.problems]}
     return RequestError("gateway-unavailable", f"the gateway cannot be used{reason}", members)
+
+
+def gateway_id(name: str) -> int:
+    """The number that privacyIDEA's clients call a gateway by: the same for a name, always and everywhere.
+
+    31 bits, as their databases have for it, and never 0.
+    """
+    return (int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) >> 1) or 1
+
+
+def same_ids(files: Mapping[str, str]) -> Iterator[tuple[str, Problem]]:
+    """What there is to say of gateways with the same id, by their names. `files` are the files of all by name."""
+    by_id: dict[int, list[str]] = {}
+    for name in files:
+        by_id.setdefault(gateway_id(name), []).append(name)
+    for number, names in by_id.items():
+        for name in names if len(names) > 1 else ():
+            others = ", ".join(f"`{other}`" for other in names if other != name)
+            message = f"privacyIDEA's clients cannot tell it from {others}: both have the id {number}"
+            hint = "give one of them another name"
+            yield name, Problem(files[name], 1, 1, "same-id", message, hint, severity=Severity.WARNING)
+
+
+def _with_same_ids(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The entries, those with the same id with a warning more."""
+    found = dict(entries)
+    for name, problem in same_ids({name: entry.file for name, entry in entries.items()}):
+        found[name] = replace(found[name], problems=(*found[name].problems, problem))
+    return found
 
 
 def with_references(entries: Mapping[str, Entry]) -> dict[str, Entry]:

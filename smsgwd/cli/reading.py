@@ -24,6 +24,7 @@ from smsgwd.registry import (
     State,
     TokenEntry,
     reference_problems,
+    same_ids,
 )
 
 _NOT_IN_SITE = "unknown-smtp-server"
@@ -143,17 +144,17 @@ class _Members(Mapping[str, Entry]):
 
     def __init__(self, reading: Reading, files: Mapping[str, ConfigFile]) -> None:
         self._reading = replace(reading, sources={}, entries={}, problems=[])  # nobody asked what is wrong with these
-        self._files = files
+        self.files = files
 
     def __getitem__(self, name: str) -> Entry:
-        file = self._files[name]
+        file = self.files[name]
         return self._reading.entries.get(file.file) or self._reading.read_gateway(file)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
+        return iter(self.files)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def problems(self, file: ConfigFile) -> Iterator[Problem]:
         """What is wrong with the gateways that the failover of this file names."""
@@ -192,6 +193,9 @@ def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Readin
         if found.failover:
             reading.problems += members.problems(files[found.file])
     _check_tokens(reading, seen, beside, members)
+    asked = {file.name for file in seen.gateways}
+    alike = same_ids({name: file.file for name, file in members.files.items()})
+    reading.problems += (problem for name, problem in alike if name in asked)
     reading.problems += (*seen.problems, *seen.empty)
     others = {file.file for file in (*seen.sites, *seen.tokens)} | {fault.file for fault in seen.problems}
     return reading, len(files.keys() | others)

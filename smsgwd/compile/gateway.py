@@ -102,6 +102,7 @@ def _common(draft: Draft, data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": draft.name,
         "provider_name": data.get("provider", ""),
+        "file": draft.source.file,
         "sender": draft.sender,
         "enabled": data.get("enabled", True),
         "disabled_at": _disabled_at(draft, data),
