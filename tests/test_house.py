@@ -37,6 +37,7 @@ FLOORS = (
         "layout",
         "load",
         "msisdn",
+        "notes",
         "schema",
         "templates",
     },

@@ -34,6 +34,7 @@ class Wanted:
     text: str | None = None
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     comments: Sequence[str] = ()  # for the top of a new file
+    notes: Mapping[str, str | None] = field(default_factory=dict)  # lines of the top by how they begin; None: no such
 
     def __post_init__(self) -> None:
         if (self.data is None) == (self.text is None) or (self.secrets and self.data is None):

@@ -16,6 +16,7 @@ from smsgwd.edit import edited
 from smsgwd.errors import RequestError
 from smsgwd.files import GATEWAYS, NAME, NAME_RULE, SECRETS, shown
 from smsgwd.load import load
+from smsgwd.notes import noted
 from smsgwd.registry import Registry, State
 from smsgwd.secret import MAX_SECRET_OCTETS, Secret, SecretRef, SecretUnavailableError
 from smsgwd.writing import files, trial
@@ -223,7 +224,8 @@ def _text_of(wanted: Wanted, current: Current | None) -> str:
         return wanted.text
     data = wanted.data or {}
     try:
-        return dump(data, wanted.comments) if current is None else edited(current.text, data)
+        text = dump(data, wanted.comments) if current is None else edited(current.text, data)
+        return noted(text, wanted.notes)
     except UnicodeError:
         raise RequestError("malformed-request", "a text holds half of a character (a lone surrogate)") from None
 
