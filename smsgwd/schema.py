@@ -286,6 +286,19 @@ def _below(part: _Part, path: Path) -> Schema:
     return found
 
 
+def setting_at(provider: str, path: Path) -> Schema:
+    """The schema of a value of the settings, its path counted from there; an empty one for what nobody knows."""
+    found = _settings(provider).schema
+    for key in path:
+        found = _child(found, key) if isinstance(key, str) else _of_item(found)
+    return found
+
+
+def types_of(schema: Schema) -> frozenset[str]:
+    """What a value may be, as JSON Schema calls it; nothing where anything may stand."""
+    return frozenset(_types(schema))
+
+
 def template_leaves(provider: str, settings: Any) -> Iterator[tuple[Path, str]]:
     """Each template of some settings, sound or not, with its path below `settings`."""
     for path, text, schema in _leaves(provider, settings):
