@@ -82,7 +82,11 @@ def answered(
     return asyncio.run(scenario())
 
 
-OF_A_REAL_DAEMON = {"PUT /v1/gateways/{name}", "DELETE /v1/gateways/{name}", "POST /v1/check"}  # test_gateway_calls.py
+OF_A_REAL_DAEMON = {  # test_gateway_calls.py, test_smsgateway.py
+    *("PUT /v1/gateways/{name}", "DELETE /v1/gateways/{name}", "POST /v1/check"),
+    *("GET /smsgateway", "POST /smsgateway", "POST /smsgateway/", "GET /smsgateway/{gateway}"),
+    *("DELETE /smsgateway/{gateway}", "DELETE /smsgateway/option/{id}/{key}"),
+}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from smsgwd.server.calls.auth import Auth
 from smsgwd.server.calls.challenges import ChallengeCalls
 from smsgwd.server.calls.gateways import Gateways
 from smsgwd.server.calls.messages import Messages
+from smsgwd.server.calls.smsgateway import SmsGateway
 from smsgwd.server.calls.state import State
 from smsgwd.server.calls.validate import Validate
 from smsgwd.server.connection import Connection
@@ -20,7 +21,7 @@ from smsgwd.server.services import Services
 
 log = logging.getLogger("smsgwd.server")
 
-FAMILIES: tuple[type[Family], ...] = (Messages, ChallengeCalls, Validate, Gateways, State, Auth)
+FAMILIES: tuple[type[Family], ...] = (Messages, ChallengeCalls, Validate, Gateways, SmsGateway, State, Auth)
 ROUTES: tuple[Route, ...] = tuple(route for family in FAMILIES for route in family.ROUTES)
 
 
@@ -35,7 +36,8 @@ class Api:
         services.metrics.show_storage(lambda: self._challenges.storage.up)
         self._users = Users(lambda: services.registry, self._challenges, services.sends.send)
         otp = (ChallengeCalls(services, self._challenges), Validate(services, self._users))
-        self._router = Router((self._messages, *otp, Gateways(services), State(services), Auth(services)))
+        admin = (Gateways(services), SmsGateway(services), State(services), Auth(services))
+        self._router = Router((self._messages, *otp, *admin))
 
     def end_streams(self) -> None:
         """Read no further lines of the streams that run."""

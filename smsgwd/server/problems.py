@@ -22,6 +22,8 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "This method is not for this path"),
     "read-only": (409, "The configuration is read-only"),
+    "lossy-overwrite": (409, "This would lose what the file says"),
+    "ambiguous-id": (409, "More than one gateway has this id"),
     "conflict": (412, "It has changed meanwhile"),
     "too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body is of a kind that is not understood"),

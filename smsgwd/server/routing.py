@@ -86,21 +86,23 @@ class Router:
 
     def find(self, method: str, path: str) -> Found:
         """What answers there. Raises RequestError not-found or method-not-allowed."""
-        methods, names = self._at(path)
+        methods = self._at(path)
         found = methods.get("GET" if method == "HEAD" else method)  # aiohttp leaves the body of an answer to HEAD out
         if found is None:
             raise MethodNotAllowedError(tuple(methods) + (("HEAD",) if "GET" in methods else ()))
-        return replace(found, names=names) if names else found
+        return found
 
-    def _at(self, path: str) -> tuple[dict[str, Found], Mapping[str, str]]:
-        if path in self._plain:
-            return self._plain[path], {}
+    def _at(self, path: str) -> dict[str, Found]:
+        """What answers at a path, by method."""
+        there = dict(self._plain.get(path, {}))
         parts = tuple(path.split("/"))
         for pattern, methods in self._named.items():
             names = _names(pattern, parts)
             if names is not None:
-                return methods, names
-        raise RequestError("not-found", "there is nothing at this path; /openapi.json describes what there is")
+                there = {method: replace(found, names=names) for method, found in methods.items()} | there
+        if not there:
+            raise RequestError("not-found", "there is nothing at this path; /openapi.json describes what there is")
+        return there
 
 
 def _names(pattern: tuple[str, ...], parts: tuple[str, ...]) -> dict[str, str] | None:

@@ -47,7 +47,7 @@ class Gateways:
         with self._services.telling(call.caller, STATUS, name):
             self._services.access.require(call.caller, STATUS, name)
             entry = self._services.registry.entry(name)
-        return answer(self._shown(entry), headers=_etag(_digest(entry)))
+        return answer(self._shown(entry), headers=etag(_digest(entry)))
 
     async def _file(self, call: Call, name: str) -> web.Response:
         with self._services.telling(call.caller, SMSGATEWAY_READ, name):
@@ -56,7 +56,7 @@ class Gateways:
             if current is None:
                 raise RequestError("unknown-gateway", "there is no gateway of this name")
             await asyncio.to_thread(_check_tells_no_secret, current)
-        return plain(current.text.encode("utf-8", "surrogateescape"), YAML, _etag(current.digest))
+        return plain(current.text.encode("utf-8", "surrogateescape"), YAML, etag(current.digest))
 
     async def put_gateway(self, call: Call) -> web.Response:
         """Make this the gateway's file; answers when it serves."""
@@ -64,7 +64,7 @@ class Gateways:
         async with self._services.audit.action("change", call.caller, gateway=name) as entry:
             with self._services.telling(call.caller, SMSGATEWAY_WRITE, name):
                 self._services.access.require(call.caller, SMSGATEWAY_WRITE, name)
-                match = _match(call.request)
+                match = match_of(call.request)
                 octets = await _yaml(call)
                 wanted = Wanted(text=octets.decode("utf-8", "surrogateescape"))
                 directory = self._services.registry.config.site.directory
@@ -83,7 +83,7 @@ class Gateways:
 
     def _after(self, name: str, changed: Changed) -> web.Response:
         shown = self._shown(self._services.registry.entry(name))
-        return answer(shown, status=201 if changed.before is None else 200, headers=_etag(changed.after or ""))
+        return answer(shown, status=201 if changed.before is None else 200, headers=etag(changed.after or ""))
 
     async def delete_gateway(self, call: Call) -> web.Response:
         """Delete the gateway's file and its own secrets; answers when nothing serves under its name."""
@@ -91,7 +91,7 @@ class Gateways:
         async with self._services.audit.action("delete", call.caller, gateway=name) as entry:
             with self._services.telling(call.caller, SMSGATEWAY_WRITE, name):
                 self._services.access.require(call.caller, SMSGATEWAY_WRITE, name)
-                match = _match(call.request)
+                match = match_of(call.request)
 
                 def make(current: Current | None) -> None:
                     if current is None:
@@ -214,11 +214,12 @@ def _digest(entry: Entry) -> str:
     return "" if entry.gateway is None else entry.gateway.digest
 
 
-def _etag(digest: str) -> Mapping[str, str]:
+def etag(digest: str) -> Mapping[str, str]:
+    """The header that tells a digest."""
     return {hdrs.ETAG: f'"{digest}"'} if digest else {}
 
 
-def _match(request: web.BaseRequest) -> Match:
+def match_of(request: web.BaseRequest) -> Match:
     """What If-Match and If-None-Match ask for. Raises RequestError malformed-request."""
     wanted, unwanted = request.headers.get(hdrs.IF_MATCH), request.headers.get(hdrs.IF_NONE_MATCH)
     if unwanted is not None:
