@@ -33,6 +33,7 @@ class SmsGateway:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._reading = asyncio.Lock()  # files are read and compiled for one caller at a time
 
     async def get_moved(self, call: Call) -> web.Response:  # noqa: ARG002 - as all others
         """Where the list is."""
@@ -95,7 +96,8 @@ class SmsGateway:
         access.require(caller, SMSGATEWAY_READ)
         names = (name for name in registry.entries if number is None or gateway_id(name) == number)
         visible = frozenset(name for name in names if access.allows(caller, SMSGATEWAY_READ, name))
-        return await asyncio.to_thread(smsgateway.shown, registry.config.site, visible)
+        async with self._reading:
+            return await asyncio.to_thread(smsgateway.shown, registry.config.site, visible)
 
     def _named(self, caller: Caller, number: int) -> str:
         """The gateway of that id. Raises RequestError where there is none, or more than one."""
