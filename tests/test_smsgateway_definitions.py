@@ -1,11 +1,14 @@
 """What privacyIDEA's clients write is what they read, whatever it is; and what is secret stays so."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored_gateway import CENSORED, Stored
+from imported import CASES, export, taken
+from stored_gateway import CENSORED, SITE, Stored
 
 from smsgwd.errors import RequestError
 from smsgwd.privacyidea import HTTP, SCRIPT, SIPGATE, SMPP, SMTP
@@ -222,3 +225,24 @@ def test_a_stored_secret_never_comes_out(steps: list[Any]) -> None:
         if stored.text:
             seen += f"{stored.text} {stored.entry}"
         assert "kanari" not in seen
+
+
+# --- what was imported
+
+
+@pytest.mark.parametrize("file", ["http.yaml", "others.yaml"])
+def test_what_was_imported_is_shown_by_its_class(tmp_path: Path, file: str) -> None:
+    """Every gateway that the importer writes is shown by its class, and saving it changes not a character."""
+    taken((CASES / file).read_text(), tmp_path)
+    source = export(CASES / file)["smsgateway"]
+    for path in sorted((tmp_path / "gateways.d").iterdir()):
+        folder = tmp_path / "secrets.d" / path.stem
+        values = {one.name: one.read_text().removesuffix("\n") for one in folder.glob("*")}
+        stored = Stored(path.read_text().replace(f"secrets.d/{path.stem}/", "secrets.d/x/"), values)
+        assert stored.entry["providermodule"].startswith("privacyidea.lib.smsprovider.")
+        if path.stem in source:
+            assert stored.entry["providermodule"] == source[path.stem]["providermodule"]
+        if stored.entry["options"].get("SMTPIDENTIFIER", "corp") in SITE.smtp_servers:
+            text = stored.text
+            stored.post_entry()
+            assert (stored.text, stored.values) == (text, values)
