@@ -155,8 +155,9 @@ class Reloader:
         wake.set()
         try:
             while True:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(wake.wait(), self._pause_s(watcher))
+                with suppress(TimeoutError):  # not wait_for: before Python 3.12 it can swallow a cancellation
+                    async with asyncio.timeout(self._pause_s(watcher)):
+                        await wake.wait()
                 wake.clear()
                 await self._follow(watcher, wake)
                 await asyncio.sleep(_BREATH_S)

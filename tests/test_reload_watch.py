@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from nobody import as_nobody, open_folder
-from reloading import BROKEN, CONSOLE, Configuration, followed, on_loop, sender_of, states
+from reloading import BROKEN, CONSOLE, PATIENCE_S, Configuration, followed, loaded, on_loop, sender_of, states
 from secret_file import write_secret
 from swaps import remove_tree, replace_file, swap_link, update_volume
 
@@ -413,3 +413,18 @@ async def test_a_gateway_that_is_removed_finishes_its_sends(config: Configuratio
             await found.until(lambda registry: not registry.entries)
             service.answer.set()
             assert (await sending).kind is Kind.ACCEPTED
+
+
+@pytest.mark.parametrize("turns", range(12))
+@on_loop
+async def test_a_watch_ends_whenever_it_is_cancelled(tmp_path: Path, turns: int) -> None:
+    """After so many turns of the event loop or other: a stop that comes just as something wakes it is not lost."""
+    Configuration(tmp_path).write("one")
+    reloader = await loaded(tmp_path)
+    watching = asyncio.create_task(reloader.watch())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    watching.cancel()
+    done, _ = await asyncio.wait([watching], timeout=PATIENCE_S)
+    assert done
+    await reloader.close()

@@ -216,7 +216,8 @@ class Redis:
                 self._stands(up=True)
                 self._doubted.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._doubted.wait(), LOOK_S)
+                    async with asyncio.timeout(LOOK_S):
+                        await self._doubted.wait()
             if not self.up:
                 await asyncio.sleep(LOOK_AGAIN_S)
 
