@@ -39,6 +39,8 @@ ELSEWHERE = {  # where a template may put a secret, too
     "xml": "kanari-in-xml",
     "proxy": "kanari-in-proxy",
     "env": "kanari-in-env",
+    "redis": "kanari-of-redis",
+    "otp-key": base64.b64encode(b"kanari-of-a-key-of-32-octets-...").decode(),
 }
 CANARIES = (*FIELDS.values(), *ELSEWHERE.values())
 
@@ -72,7 +74,8 @@ GATEWAYS = {
     "settings: {command: [tell], env: {KEY: '{{ secrets.a }}'}}\n",
 }
 SITE = (
-    "log: {level: debug, privacy: false}\nsecrets: {mail: {file: s/smtp-central}}\n"
+    "log: {level: debug, privacy: false}\nsecrets: {mail: {file: s/smtp-central}, redis: {file: s/redis}}\n"
+    "otp: {keys: {k1: {file: s/otp-key}}, storage: 'redis://me:{{ secrets.redis }}@127.0.0.1:PORT/0', fail: open}\n"
     "scripts: {directory: scripts}\n"
     "smtp_servers:\n  corp: {host: 127.0.0.1, port: PORT, tls: none, username: me, password: '{{ secrets.mail }}',"
     " from: a@example.com, timeout: 1s}\n"
@@ -129,7 +132,6 @@ def written(folder: Path, port: int) -> Path:
     for name, value in FILES.items():
         path = config / "s" / name
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.touch(0o600)
         write_secret(path, value + "\n")
     script = config / "scripts" / "tell"
     script.parent.mkdir(mode=0o755)
@@ -150,6 +152,8 @@ def commands(config: Path, other: Path, socket: Path) -> Iterator[list[str]]:
     for name, kind in itertools.product(GATEWAYS, ("text", "curl", "json")):
         yield ["render", "--gateway", name, "--to", TO, "--text", TEXT, "--format", kind, *at]
     yield from (["status", *to], ["status", "--json", *to], ["reload", *to])
+    yield ["otp", "verify", "A" * 74, "123456", *to]
+    yield ["otp", "challenge", "--gateway", "console", "--to", TO, *to]
     for name in GATEWAYS:
         yield ["send", "--gateway", name, "--to", TO, "--text", TEXT, "--json", *to]
 
