@@ -1,6 +1,7 @@
 """The house keeps its order: imports go down, and each provider has all its rooms."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,3 +135,11 @@ def test_architecture_page_names_every_room() -> None:
     """docs/architecture.md has a place for every room of the house."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert not [name for name in FLOOR_OF if f"`{name}`" not in page and not name.startswith("__")]
+
+
+def test_security_page_names_tests_that_there_are() -> None:
+    """Each attack that docs/security.md tells of is tried by the tests that it names."""
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert named
+    assert not [name for name in sorted(named) if not (ROOT / "tests" / f"{name}.py").exists()]
