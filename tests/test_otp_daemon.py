@@ -297,11 +297,11 @@ def test_the_command(web: tuple[Running, Provider]) -> None:
         (["challenge", "--gateway", "web", "--to", TO, "--text", "a"], 1, "the text has no {{ otp }}"),
         (["verify", "no-id", "1"], 1, "not verified: invalid\n"),
         (["verify", "no-id"], 2, "the following arguments are required: CODE"),
-        (["verify", "--socket", "/nonexistent/s", "a", "1"], 1, "is the daemon running?"),
+        (["verify", "--socket", "/nonexistent/s", "a", "1"], 75, "is the daemon running?"),
         ([], 2, "the following arguments are required: STEP"),
     ],
 )
 def test_wrong_usage_of_the_command(web: tuple[Running, Provider], arguments: list[str], code: int, words: str) -> None:
-    """What does not come to a transaction or a verification is told, with the exit code that `send` has for it."""
+    """What does not come to a transaction or a verification is told, and by the exit code whether to try again."""
     done = spawn("otp", *arguments, env={"SMSGWD_SOCKET": str(web[0].path)})
     assert (done.code, words in done.err + done.out) == (code, True), done

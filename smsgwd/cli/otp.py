@@ -6,6 +6,7 @@ from typing import Any
 from smsgwd.cli import options, terminal
 from smsgwd.cli.send import accepted_words, failed_words, tell_refusal
 from smsgwd.client import Challenge, Client, NoAnswerError, RequestRefused, Verification
+from smsgwd.outcome import EXIT_CODES, Kind
 
 _PATIENCE_S = 65.0  # as for a send
 
@@ -34,8 +35,8 @@ examples:
   smsgwd otp verify "$id" 493817
   smsgwd otp verify "$id" - --context alice@vpn       the code comes on standard input
 
-exit codes: 0 verified, 1 not verified or refused, 2 wrong usage, 75 nobody can say at this moment (the storage of
-one-time passwords is lost, the daemon overloaded). Each try counts.
+exit codes: 0 verified, 1 not verified or refused, 2 wrong usage, 75 nobody can say at this moment (there is no daemon,
+it does not answer or is overloaded, the storage of one-time passwords is lost). Each try counts.
 """
 
 
@@ -136,7 +137,7 @@ def _verify(args: Namespace, client: Client) -> int:
     try:
         verification = client.verify(args.id, otp, args.context)
     except NoAnswerError as error:
-        raise terminal.Failure(error.detail) from None
+        raise terminal.Failure(error.detail, EXIT_CODES[Kind.UNSENT]) from None
     if args.json:
         terminal.say_what_was_done(terminal.as_json(_document(verification), indent=None))
     elif verification.verified:
