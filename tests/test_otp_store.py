@@ -163,7 +163,7 @@ def test_a_user_has_one_open_transaction(store: Opened) -> None:
 
 
 def test_failures_are_counted_by_key(store: Opened) -> None:
-    """Each failure counts for its key alone until it is forgiven; asking counts nothing."""
+    """Each failure counts for its key alone until it is taken back or forgiven; asking counts nothing."""
 
     async def scenario() -> None:
         async with store() as one:
@@ -173,6 +173,16 @@ def test_failures_are_counted_by_key(store: Opened) -> None:
             at_once = await asyncio.gather(*(one.failed("c", now=NOW, window_s=600) for _ in range(100)))
             assert all(count >= place for place, count in enumerate(sorted(at_once), 1))  # of both, the larger
             assert max(at_once) == 100
+            await one.excuse("b", now=NOW)
+            for key in ("b", "c", "nobody"):
+                await one.excuse(key, now=NOW)
+            assert [await one.failures(key, now=NOW, window_s=600) for key in ("a", "b", "c", "nobody")] == [
+                3,
+                0,
+                99,
+                0,
+            ]
+            assert [await one.failed(key, now=NOW, window_s=600) for key in "bc"] == [1, 100]
             await one.forgive("a")
             await one.forgive("nobody")
             assert [await one.failures(key, now=NOW, window_s=600) for key in "abc"] == [0, 1, 100]
@@ -574,6 +584,7 @@ def test_a_user_of_few_rights() -> None:
                 store.remember("alice", "id", now=NOW, expires_at=NOW + 300),
                 store.recall("alice", now=NOW),
                 store.failed("a", now=NOW, window_s=60),
+                store.excuse("a", now=NOW),
                 store.forgive("a"),
             ]
             return not any(await asyncio.gather(*map(lost, calls)))

@@ -94,6 +94,11 @@ class Counting(Memory):
         self._ask("failed")
         return await super().failed(key, now=now, window_s=window_s)
 
+    async def excuse(self, key: str, *, now: float) -> None:
+        """Take one back."""
+        self._ask("excuse")
+        await super().excuse(key, now=now)
+
     async def forgive(self, key: str) -> None:
         """Forget them."""
         self._ask("forgive")
@@ -442,6 +447,16 @@ def test_a_store_that_is_lost(house: House, runs: list[int]) -> None:
     assert (runs, len(house.phones.sent)) == ([], 1)
 
 
+def test_a_store_that_is_lost_when_a_code_is_sent(house: House) -> None:
+    """The code is on its way: whoever has its id is let in with it, once the store is back."""
+    house.store.lost = True
+    sent = run(house.users.trigger(Named("alice"), VPN, lambda _: True))
+    assert (sent.result, len(house.phones.sent)) == (Result.CHALLENGE, 1)
+    house.store.lost = False
+    assert run(house.login("alice", "1234" + house.phones.code)).result is Result.REJECT
+    assert run(house.login("alice", house.phones.code, sent.transaction_id)).result is Result.ACCEPT
+
+
 def test_a_right_pin_forgives(house: House) -> None:
     """The count begins anew; who only ever gives right ones is never slowed down."""
     for _ in range(3):
@@ -452,6 +467,23 @@ def test_a_right_pin_forgives(house: House) -> None:
         assert house.waited == []
     for _ in range(20):
         assert run(house.login("alice", "1234")).result is Result.CHALLENGE
+
+
+def test_a_right_pin_forgives_its_own_user_alone(house: House) -> None:
+    """A name and a realm may mean two users: the PIN of one gives no guesses at that of the other, nor takes any."""
+    corp = replace(BOB, name="corp", user="alice@corp")
+    house.serve(ALICE, corp)
+    both = Named("alice", realm="corp")
+    for _ in range(MOST_WRONG - 1):
+        run(house.login("alice@corp", "9999"))
+    for _ in range(2 * MOST_WRONG):
+        assert run(house.login("", "1234", named=both)).token == ALICE
+    assert run(house.login("alice@corp", "9999")).why is Why.PIN
+    assert run(house.login("alice@corp", "9999")).why is Why.STOPPED
+    house.serve(corp)
+    house.at += WINDOW_S
+    for _ in range(2 * MOST_WRONG):
+        assert run(house.login("", "Pin ä", named=both)).token == corp
 
 
 def test_a_right_pin_with_a_wrong_code_is_counted(house: House) -> None:

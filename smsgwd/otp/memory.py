@@ -57,6 +57,13 @@ class Memory:
         count, _ = self._failures.get(name_of("failed", key), now) or (0, 0.0)
         return count
 
+    async def excuse(self, key: str, *, now: float) -> None:
+        """Take one failure back."""
+        name = name_of("failed", key)
+        found = self._failures.get(name, now)
+        if found is not None and found[0] > 0:
+            self._failures.put(name, found[0] - 1, now, found[1])
+
     async def forgive(self, key: str) -> None:
         """Forget the failures."""
         self._failures.drop(name_of("failed", key))

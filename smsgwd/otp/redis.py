@@ -63,6 +63,11 @@ local count = redis.call('INCR', KEYS[1])
 if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return count
 """
+_EXCUSE: Final = """
+local count = tonumber(redis.call('GET', KEYS[1]) or '0')
+if count > 0 then redis.call('SET', KEYS[1], count - 1, 'PX', math.max(1, redis.call('PTTL', KEYS[1]))) end
+return count
+"""
 
 # What a server says of itself, by the first word of its error.
 _SAYS = {
@@ -137,6 +142,10 @@ class Redis:
     async def failures(self, key: str, *, now: float, window_s: float) -> int:  # noqa: ARG002 - as it began
         """How many failures there are."""
         return int(await self._ask("GET", _failed(key)) or 0)
+
+    async def excuse(self, key: str, *, now: float) -> None:  # noqa: ARG002 - as `recall`
+        """Take one failure back."""
+        await self._ask("EVAL", _EXCUSE, 1, _failed(key))
 
     async def forgive(self, key: str) -> None:
         """Forget the failures."""

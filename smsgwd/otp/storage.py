@@ -127,6 +127,11 @@ class Both:
         shared = await _or(0, self._shared.failures(key, now=now, window_s=window_s))
         return max(shared, await self._own.failures(key, now=now, window_s=window_s))
 
+    async def excuse(self, key: str, *, now: float) -> None:
+        """Take one failure back."""
+        await self._own.excuse(key, now=now)
+        await _or(None, self._shared.excuse(key, now=now))
+
     async def forgive(self, key: str) -> None:
         """Forget the failures."""
         await self._own.forgive(key)

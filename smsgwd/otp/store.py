@@ -81,6 +81,9 @@ class Store(Protocol):
     async def failures(self, key: str, *, now: float, window_s: float) -> int:
         """How many failures of `key` are in its window; counts nothing."""
 
+    async def excuse(self, key: str, *, now: float) -> None:
+        """Take one failure of `key` back, if there is one; its window stays as it is."""
+
     async def forgive(self, key: str) -> None:
         """Forget the failures of `key`."""
 

@@ -9,6 +9,7 @@ are looked at than are allowed. Who knows a right one is never counted.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -173,9 +174,10 @@ class Users:
         return Login(Result.ACCEPT, RIGHT, claim.token)
 
     async def _by_pin(self, claim: _Claim, named: Named, password: Secret, caller: Caller, allow: Allow) -> Login:
-        keys = [f"{_counted(caller)} {serial}" for serial in named.serials]
-        with self._crowd.inside(keys[0]):
-            async with self._crowd.turn(keys[0]):
+        keys = {serial: f"{_counted(caller)} {serial}" for serial in named.serials}
+        first = next(iter(keys.values()))
+        with self._crowd.inside(first):
+            async with self._crowd.turn(first):
                 login, wrong = await self._judged(claim, password, keys)
             if login.result is Result.REJECT:
                 await self._sleep(WAITS_S[min(wrong, len(WAITS_S)) - 1])
@@ -183,24 +185,35 @@ class Users:
             return await self._challenge(login.token, caller, allow)
         return login
 
-    async def _judged(self, claim: _Claim, password: Secret, keys: list[str]) -> tuple[Login, int]:
+    async def _judged(self, claim: _Claim, password: Secret, keys: dict[str, str]) -> tuple[Login, int]:
         """What the login comes to, CHALLENGE where a code has to be sent yet; and how many wrong ones there were."""
         with self._pins.place():
-            wrong = max([await self._count(key) for key in keys])
+            wrong = max([await self._count(key) for key in keys.values()])
             if wrong > MOST_WRONG:
                 return Login(Result.REJECT, WRONG, why=Why.STOPPED), wrong
             reading = await self._pins.read(password, claim.pin, claim.digits)
         is_code = await self._is_code(claim, reading, password)
         if claim.token is None or not (is_code or reading.is_pin):
             return Login(Result.REJECT, WRONG, why=_why(claim, reading)), wrong
-        for key in keys:
-            await self._challenges.store.forgive(key)
+        await self._forgive(claim.token, keys)
         if is_code:
             return Login(Result.ACCEPT, RIGHT, claim.token), wrong
         return Login(Result.CHALLENGE, ENTER, claim.token), wrong
 
     async def _count(self, key: str) -> int:
         return await self._challenges.store.failed(key, now=self._challenges.clock.now(), window_s=WINDOW_S)
+
+    async def _forgive(self, token: OtpToken, keys: dict[str, str]) -> None:
+        """Forgive the token's user. The request may mean another, too: of that one no more than this count is undone.
+
+        Or whoever is `alice` could guess the PIN of `alice@corp` for ever.
+        """
+        store, own = self._challenges.store, serial_of(token.user)
+        for serial, key in keys.items():
+            if serial == own:
+                await store.forgive(key)
+            else:
+                await store.excuse(key, now=self._challenges.clock.now())
 
     async def _is_code(self, claim: _Claim, reading: Reading, password: Secret) -> bool:
         """Whether the end of the password is the code of the user's open transaction.
@@ -229,7 +242,8 @@ class Users:
         if transaction_id is None:
             return _unsent(outcome.reason, token)
         now = self._challenges.clock.now()
-        await self._challenges.store.remember(token.user, transaction_id, now=now, expires_at=now + token.ttl_s)
+        with contextlib.suppress(RequestError):  # the code is on its way: with its id it is as good
+            await self._challenges.store.remember(token.user, transaction_id, now=now, expires_at=now + token.ttl_s)
         return Login(Result.CHALLENGE, ENTER, token, transaction_id)
 
     def _claim(self, named: Named, may: May) -> _Claim:
