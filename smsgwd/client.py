@@ -349,9 +349,17 @@ def _understood(answer: HTTPResponse, octets: bytes) -> Any:
     kind = document.get("type") if isinstance(document, dict) else None
     if not isinstance(kind, str) or not kind.startswith(_PROBLEM):
         raise _not_ours()
-    detail = str(document.get("detail") or document.get("title", ""))
+    detail = str(document.get("detail") or _in_envelope(document) or document.get("title", ""))
     retry_after_s = _seconds(answer.getheader("Retry-After"))
     raise RequestRefused(kind.removeprefix(_PROBLEM), answer.status, detail, document, retry_after_s)
+
+
+def _in_envelope(document: Mapping[str, Any]) -> Any:
+    """The words of a refusal in privacyIDEA's dialect."""
+    found: Any = document
+    for key in ("result", "error", "message"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def _not_ours() -> NoAnswerError:

@@ -456,9 +456,10 @@ def _show_message(gateway: Gateway, request: SendRequest) -> None:
 
 
 def _show_answer(ready: Ready, answer: dict[str, Any]) -> None:
+    if ready.hidden:  # a provider may echo a code in a form that nobody finds: in hex, with blanks in between
+        answer = {key: value if isinstance(value, int) else MASK for key, value in answer.items()}
     text = json.dumps(answer, ensure_ascii=False, default=str)
-    hidden = (*ready.gateway.secrets, *ready.hidden)
-    log.debug("answer", extra={"gateway": ready.gateway.name, "answer": hide_secrets(text, hidden)})
+    log.debug("answer", extra={"gateway": ready.gateway.name, "answer": hide_secrets(text, ready.gateway.secrets)})
 
 
 def _log(outcome: Outcome, request: SendRequest, served: Served) -> None:

@@ -43,7 +43,6 @@ def test_a_refusal_is_an_envelope_and_a_problem_document(code: str) -> None:
         "type": f"urn:smsgwd:problem:{code}",
         "title": title,
         "status": status,
-        "detail": "why",
         "more": 1,
     }
     assert (answer.status, answer.content_type, answer.headers["Allow"]) == (status, PROBLEM, "GET")

@@ -372,7 +372,7 @@ def test_a_thousand_logins_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert counts[200] >= cores * MOST_PER_CORE
     assert counts[200] + counts[503] == 1000
     refused = next(answer for answer in answers if answer.status == 503)
-    assert described("/validate/check", refused)["detail"] == "too many PINs are being looked at"
+    assert described("/validate/check", refused)["result"]["error"]["message"] == "too many PINs are being looked at"
     assert refused.headers["retry-after"] == "1"
     assert "health" in order[:-10]
     peak_kib = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])

@@ -2,7 +2,7 @@
 
     {"id": 1, "jsonrpc": "2.0", "result": {"status": true, "value": ...}, "time": ..., "version": ...}
 
-A refusal is its envelope and our problem document at once: clients of either read what they know.
+A refusal is its envelope and our problem document at once, but for `detail`: clients of either read what they know.
 """
 
 import time
@@ -39,6 +39,7 @@ def envelope(value: Any, *, authentication: str | None = None, **detail: Any) ->
 def refuse(error: RequestError, headers: Mapping[str, str] | None = None) -> web.Response:
     """The answer that refuses a request."""
     problem = document(error.code, error.detail, error.members)
+    del problem["detail"]  # privacyIDEA's PAM looks into an object of that name before it looks at the result
     result = {"status": False, "error": {"code": _code(error, problem["status"]), "message": error.detail}}
     content = {**_around(result), **problem}
     return answer(content, status=problem["status"], content_type=PROBLEM, headers=headers_of(error, headers))
