@@ -27,7 +27,8 @@ journal.setLevel(logging.INFO)  # whatever level the rest has
 DONE = "done"
 _NOT_KNOWN = "internal"  # what nobody foresaw; what was cut off in the middle
 _LONGEST_NAME = 64  # characters of a gateway's name as a caller wrote it
-_QUIET_S = 1.0  # between two lines that say that one caller may not: nobody can fill the disk
+_QUIET_S = 1.0  # for each line that says that one caller may not, but for
+_AT_ONCE = 10  # of them: nobody can fill the disk, and a few tries in a row are all told
 _MOST_CALLERS = 1024
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -55,7 +56,7 @@ class Audit:
         self.socket = ""
         self._file = file
         self._clock = clock
-        self._refused: dict[str, tuple[float, int]] = {}  # by caller: when it was told last, and how often not since
+        self._refused: dict[str, tuple[float, int]] = {}  # by caller: when all is quiet again, and how often untold
 
     @asynccontextmanager
     async def action(self, action: str, caller: Caller, *, gateway: str = "") -> AsyncIterator[Entry]:
@@ -97,13 +98,14 @@ class Audit:
         if entry.outcome not in {"forbidden", "unauthorized"}:
             return 0
         now = self._clock()
-        told_at, untold = self._refused.get(caller.name, (now - _QUIET_S, 0))
-        if now < told_at + _QUIET_S:
-            self._refused[caller.name] = (told_at, untold + 1)
+        quiet_at, untold = self._refused.get(caller.name, (now, 0))
+        quiet_at = max(quiet_at, now) + _QUIET_S
+        if quiet_at > now + _AT_ONCE * _QUIET_S:
+            self._refused[caller.name] = (quiet_at - _QUIET_S, untold + 1)
             return None
         if len(self._refused) >= _MOST_CALLERS:
             self._refused.clear()
-        self._refused[caller.name] = (now, 0)
+        self._refused[caller.name] = (quiet_at, 0)
         return untold
 
     def _members(self, entry: Entry, caller: Caller) -> dict[str, Any]:

@@ -209,7 +209,7 @@ def test_nothing_without_an_end_is_opened(portal: Portal) -> None:
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
 def test_rights_are_those_of_the_rules(portal: Portal) -> None:
-    """Who may write one gateway may not write another, nor read files; refusals are audited, one in a second."""
+    """Who may write one gateway may not write another, nor read files; each refusal is audited."""
     calls = [
         ("PUT", "/v1/gateways/console", ["x"]),
         ("DELETE", "/v1/gateways/console", []),
@@ -222,8 +222,20 @@ def test_rights_are_those_of_the_rules(portal: Portal) -> None:
     answers = called(become(4343), portal.running.path, [("POST", "/v1/check", []), ("PUT", "/v1/gateways/a", [])])
     assert [status for status, _ in answers] == [403, 403]
     mine = [line for line in portal.audited() if line["by"] == "uid:4242"]
-    assert [line["outcome"] for line in mine][:1] == ["forbidden"]
+    assert [(line["action"], line["gateway"], line["outcome"]) for line in mine] == [
+        ("change", "console", "forbidden"),
+        ("delete", "console", "forbidden"),
+        ("create", "own-1", "invalid-config"),
+    ]
     assert mine[0]["from"] == str(portal.running.path)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
+def test_nobody_fills_the_audit(portal: Portal) -> None:
+    """Of a caller who may not, some lines are written at once, then one a second that counts those left out."""
+    answers = called(become(4545), portal.running.path, [("DELETE", "/v1/gateways/console", [])] * 200)
+    assert {status for status, _ in answers} == {403}
+    assert 10 <= len([line for line in portal.audited() if line["by"] == "uid:4545"]) < 100
 
 
 FOREIGN = [
