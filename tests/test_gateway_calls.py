@@ -19,6 +19,9 @@ from secret_file import write_secret
 from socket_client import Response, call
 
 from smsgwd.access_token import hash_of, new_token
+from smsgwd.audit import Audit
+from smsgwd.caller import Caller
+from smsgwd.errors import RequestError
 
 SITE = "writable: true\nsocket: {mode: '0666'}\nlog: {format: text, level: error}\naudit: {file: audit.jsonl}\n"
 RULES = "access:\n  - {users: [4242], allow: [smsgateway_write, status], gateways: [own-*]}\n"
@@ -308,6 +311,35 @@ def test_audit_file(portal: Portal) -> None:
     assert not (portal.config / "elsewhere").exists()
     assert (portal.config / "gateways.d" / "console.yaml").read_text() == "provider: console\n"
     path.unlink()
+
+
+def test_a_torn_line_of_the_audit_spoils_no_other(portal: Portal) -> None:
+    """Where a part of a line was written, when a disk was full, the next one begins on a line of its own."""
+    path = portal.config / "audit.jsonl"
+    with path.open("a") as file:
+        file.write('{"at": "20')
+    portal.put("console", b"")
+    assert json.loads(path.read_text().splitlines()[-1])["action"] == "change"
+    path.unlink()
+
+
+def test_a_full_disk_of_the_audit_stops_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk has no room for a line nothing is changed, and it goes on by itself when there is some."""
+    audit = Audit(lambda: tmp_path / "audit.jsonl")
+    done = []
+
+    async def act() -> None:
+        async with audit.action("change", Caller(uid=1)):
+            done.append("change")
+
+    with monkeypatch.context() as full:
+        free = os.statvfs(tmp_path)
+        full.setattr(os, "fstatvfs", lambda _: os.statvfs_result((*free[:3], 0, 0, *free[5:])))
+        with pytest.raises(RequestError, match="No space left") as caught:
+            asyncio.run(act())
+    assert (caught.value.code, done) == ("audit-unavailable", [])
+    asyncio.run(act())
+    assert json.loads((tmp_path / "audit.jsonl").read_text())["outcome"] == "done"
 
 
 def test_read_only_by_default(tmp_path: Path) -> None:
