@@ -5,6 +5,7 @@ action: what cannot be written down is not done.
 """
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -27,9 +28,11 @@ journal.setLevel(logging.INFO)  # whatever level the rest has
 DONE = "done"
 _NOT_KNOWN = "internal"  # what nobody foresaw; what was cut off in the middle
 _LONGEST_NAME = 64  # characters of a gateway's name as a caller wrote it
-_QUIET_S = 1.0  # between two lines that say that one caller may not: nobody can fill the disk
+_QUIET_S = 1.0  # for each line that says that one caller may not, but for
+_AT_ONCE = 10  # of them: nobody can fill the disk, and a few tries in a row are all told
 _MOST_CALLERS = 1024
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_ROOM = 4096  # octets that have to be free on the disk: a line is shorter
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
@@ -55,7 +58,7 @@ class Audit:
         self.socket = ""
         self._file = file
         self._clock = clock
-        self._refused: dict[str, tuple[float, int]] = {}  # by caller: when it was told last, and how often not since
+        self._refused: dict[str, tuple[float, int]] = {}  # by caller: when all is quiet again, and how often untold
 
     @asynccontextmanager
     async def action(self, action: str, caller: Caller, *, gateway: str = "") -> AsyncIterator[Entry]:
@@ -97,13 +100,14 @@ class Audit:
         if entry.outcome not in {"forbidden", "unauthorized"}:
             return 0
         now = self._clock()
-        told_at, untold = self._refused.get(caller.name, (now - _QUIET_S, 0))
-        if now < told_at + _QUIET_S:
-            self._refused[caller.name] = (told_at, untold + 1)
+        quiet_at, untold = self._refused.get(caller.name, (now, 0))
+        quiet_at = max(quiet_at, now) + _QUIET_S
+        if quiet_at > now + _AT_ONCE * _QUIET_S:
+            self._refused[caller.name] = (quiet_at - _QUIET_S, untold + 1)
             return None
         if len(self._refused) >= _MOST_CALLERS:
             self._refused.clear()
-        self._refused[caller.name] = (now, 0)
+        self._refused[caller.name] = (quiet_at, 0)
         return untold
 
     def _members(self, entry: Entry, caller: Caller) -> dict[str, Any]:
@@ -163,10 +167,21 @@ def _opened(path: Path | None) -> _File | None:
     if path is None:
         return None
     descriptor = os.open(path, _APPEND, 0o600)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        _check(descriptor)
+    except OSError:
         os.close(descriptor)
-        raise OSError(0, "it is no file")
+        raise
     return _File(path, descriptor)
+
+
+def _check(descriptor: int) -> None:
+    """Raises OSError for what is no file, and for a disk without room for a line."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(0, "it is no file")
+    disk = os.fstatvfs(descriptor)
+    if disk.f_blocks and disk.f_bavail * disk.f_frsize < _ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -179,7 +194,9 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _write(descriptor: int, line: bytes) -> None:
-    rest = line
+    size = os.fstat(descriptor).st_size
+    torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # of a line only a part was taken, once
+    rest = b"\n" + line if torn else line
     while rest:  # a disk that is full takes a part of it at first
         rest = rest[os.write(descriptor, rest) :]
     os.fsync(descriptor)

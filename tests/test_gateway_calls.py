@@ -19,6 +19,9 @@ from secret_file import write_secret
 from socket_client import Response, call
 
 from smsgwd.access_token import hash_of, new_token
+from smsgwd.audit import Audit
+from smsgwd.caller import Caller
+from smsgwd.errors import RequestError
 
 SITE = "writable: true\nsocket: {mode: '0666'}\nlog: {format: text, level: error}\naudit: {file: audit.jsonl}\n"
 RULES = "access:\n  - {users: [4242], allow: [smsgateway_write, status], gateways: [own-*]}\n"
@@ -209,7 +212,7 @@ def test_nothing_without_an_end_is_opened(portal: Portal) -> None:
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
 def test_rights_are_those_of_the_rules(portal: Portal) -> None:
-    """Who may write one gateway may not write another, nor read files; refusals are audited, one in a second."""
+    """Who may write one gateway may not write another, nor read files; each refusal is audited."""
     calls = [
         ("PUT", "/v1/gateways/console", ["x"]),
         ("DELETE", "/v1/gateways/console", []),
@@ -222,8 +225,20 @@ def test_rights_are_those_of_the_rules(portal: Portal) -> None:
     answers = called(become(4343), portal.running.path, [("POST", "/v1/check", []), ("PUT", "/v1/gateways/a", [])])
     assert [status for status, _ in answers] == [403, 403]
     mine = [line for line in portal.audited() if line["by"] == "uid:4242"]
-    assert [line["outcome"] for line in mine][:1] == ["forbidden"]
+    assert [(line["action"], line["gateway"], line["outcome"]) for line in mine] == [
+        ("change", "console", "forbidden"),
+        ("delete", "console", "forbidden"),
+        ("create", "own-1", "invalid-config"),
+    ]
     assert mine[0]["from"] == str(portal.running.path)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
+def test_nobody_fills_the_audit(portal: Portal) -> None:
+    """Of a caller who may not, some lines are written at once, then one a second that counts those left out."""
+    answers = called(become(4545), portal.running.path, [("DELETE", "/v1/gateways/console", [])] * 200)
+    assert {status for status, _ in answers} == {403}
+    assert 10 <= len([line for line in portal.audited() if line["by"] == "uid:4545"]) < 100
 
 
 FOREIGN = [
@@ -296,6 +311,35 @@ def test_audit_file(portal: Portal) -> None:
     assert not (portal.config / "elsewhere").exists()
     assert (portal.config / "gateways.d" / "console.yaml").read_text() == "provider: console\n"
     path.unlink()
+
+
+def test_a_torn_line_of_the_audit_spoils_no_other(portal: Portal) -> None:
+    """Where a part of a line was written, when a disk was full, the next one begins on a line of its own."""
+    path = portal.config / "audit.jsonl"
+    with path.open("a") as file:
+        file.write('{"at": "20')
+    portal.put("console", b"")
+    assert json.loads(path.read_text().splitlines()[-1])["action"] == "change"
+    path.unlink()
+
+
+def test_a_full_disk_of_the_audit_stops_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk has no room for a line nothing is changed, and it goes on by itself when there is some."""
+    audit = Audit(lambda: tmp_path / "audit.jsonl")
+    done = []
+
+    async def act() -> None:
+        async with audit.action("change", Caller(uid=1)):
+            done.append("change")
+
+    with monkeypatch.context() as full:
+        free = os.statvfs(tmp_path)
+        full.setattr(os, "fstatvfs", lambda _: os.statvfs_result((*free[:3], 0, 0, *free[5:])))
+        with pytest.raises(RequestError, match="No space left") as caught:
+            asyncio.run(act())
+    assert (caught.value.code, done) == ("audit-unavailable", [])
+    asyncio.run(act())
+    assert json.loads((tmp_path / "audit.jsonl").read_text())["outcome"] == "done"
 
 
 def test_read_only_by_default(tmp_path: Path) -> None:

@@ -294,6 +294,23 @@ def test_a_new_place_for_kept_secrets_is_told(page: Page) -> None:
 # --- ids
 
 
+def test_without_the_audit_nothing_is_done(page: Page) -> None:
+    """Where no line can be written, no gateway is created or deleted, and the refusal says why."""
+    audit = page.config / "audit.jsonl"
+    audit.rename(page.config / "audit.1")
+    audit.mkdir()
+    try:
+        for method, target, body in (
+            ("POST", "/smsgateway", {"name": "dark", "module": HTTP, "option.URL": "https://h/"}),
+            ("DELETE", f"/smsgateway/{TWINS[0]}", None),
+            ("DELETE", "/smsgateway/option/1/URL", None),
+        ):
+            assert "cannot be opened" in page.refused(503, method, target, body)["message"]
+    finally:
+        audit.rmdir()
+        (page.config / "audit.1").rename(audit)
+
+
 def test_ids() -> None:
     """The id of a name is the first 31 bits of its SHA-256; two names of many thousands have the same one."""
     assert gateway_id("x") == int(hashlib.sha256(b"x").hexdigest()[:8], 16) >> 1

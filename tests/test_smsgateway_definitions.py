@@ -246,3 +246,56 @@ def test_what_was_imported_is_shown_by_its_class(tmp_path: Path, file: str) -> N
             text = stored.text
             stored.post_entry()
             assert (stored.text, stored.values) == (text, values)
+
+
+# --- what was edited by hand
+
+
+WRITTEN = {"option.URL": "https://gateway.test/send", "option.to": "{phone}", "option.TOKEN": "geheim-1"}
+TESTS = """tests:
+  - name: one  # why
+    send: {to: "+491701234567", text: hi}
+    expect: {segments: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    "more", [TESTS, "enabled: true\n", "limits: {}\n", "retry: {attempts: 3}\n", "deadline: 30s\n"]
+)
+def test_what_changes_no_message_does_not_change_what_is_shown(more: str) -> None:
+    """Tests, and defaults that somebody wrote out, leave a gateway with its class and its options."""
+    stored = Stored()
+    stored.post(module=HTTP, **{**WRITTEN, "option.TIMEOUT": "10"})
+    stored.text = stored.text.replace("deadline: 30s\n", "")
+    shown = stored.entry
+    stored.text += more
+    assert stored.entry == shown
+    stored.post_entry()
+    assert stored.text.endswith(more)
+
+
+def test_tests_stay_whatever_is_written() -> None:
+    """What a client writes, under either name of the module, and what it deletes leaves the tests of the file there."""
+    stored = Stored()
+    stored.post(module=HTTP, **WRITTEN)
+    stored.text += TESTS
+    stored.post(module=HTTP, **{**WRITTEN, "option.to": "{phone}x", "option.TOKEN": CENSORED})
+    stored.delete("TOKEN")
+    assert stored.entry["options"]["to"] == "{phone}x"
+    assert TESTS in stored.text
+    stored.post(module="smsgwd.providers.http", **{"option.url": "https://elsewhere.test/"})
+    assert TESTS in stored.text
+    assert stored.entry["options"] == {"url": "https://elsewhere.test/"}
+
+
+def test_saving_it_under_our_name_keeps_what_is_remembered() -> None:
+    """A gateway that was disabled by hand, and saved so, is shown as it was written once it is enabled again."""
+    stored = Stored()
+    stored.post(module=HTTP, **WRITTEN)
+    shown = stored.entry
+    stored.text += "enabled: false\n"
+    text = stored.text
+    stored.post_entry()
+    assert stored.text == text
+    stored.text = text.removesuffix("enabled: false\n")
+    assert stored.entry == shown

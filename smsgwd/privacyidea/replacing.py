@@ -17,7 +17,18 @@ from smsgwd.privacyidea.classes import CLASSES, FIREBASE, HTTP, IDENTIFIER, MAY_
 from smsgwd.privacyidea.definition import CENSORED, Definition, Mapped, ServerRef
 from smsgwd.privacyidea.remembered import Remembered
 from smsgwd.privacyidea.sheet import holds_credential
-from smsgwd.privacyidea.standing import Standing, alone, applied, fitting, literals, literals_in, servers_of, stand_ins
+from smsgwd.privacyidea.standing import (
+    STAYS,
+    Standing,
+    alone,
+    applied,
+    fitting,
+    literals,
+    literals_in,
+    normal,
+    servers_of,
+    stand_ins,
+)
 from smsgwd.secret import Secret
 
 _NO_SECRETS: Mapping[str, Secret] = {}
@@ -75,6 +86,8 @@ def replaced(asked: Asked, stored: Stored | None, servers: Mapping[str, ServerRe
     memory = _memory(kept, mapped, stored)
     new = _with_values(mapped, stored)
     _check_hidden(new, memory, kept, stored)
+    if stored and not new.secrets and normal(asked.name, new.data) == normal(asked.name, stored.data):
+        new = replace(new, data=dict(stored.data))  # with the defaults that somebody wrote out
     return replace(new, remembered=memory)
 
 
@@ -256,7 +269,12 @@ def _with_values(mapped: Mapped, stored: Stored | None) -> Replaced:
             new[name] = _value(text, of_word, stored)
     if references:
         data["secrets"] = references
-    return Replaced(data, new)
+    return Replaced({**data, **staying(stored.data if stored else {})}, new)
+
+
+def staying(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of a file whatever is written."""
+    return {key: data[key] for key in STAYS if key in data}
 
 
 def _value(text: str, of_word: Mapping[str, str], stored: Stored | None) -> Secret:

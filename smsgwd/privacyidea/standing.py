@@ -17,6 +17,8 @@ from smsgwd.privacyidea.definition import CENSORED, Definition, ServerRef
 from smsgwd.privacyidea.remembered import Remembered
 
 _LENGTH = 8  # octets: what SMPP has for a password
+STAYS = ("tests",)  # what no definition says, and none takes away
+_PLAIN = {("retry",), ("limits",), ("templates",), ("secrets",)}  # say no more than nothing when they are empty
 _MANY = 64  # things remembered that are tried one by one
 
 
@@ -69,7 +71,7 @@ def standing(name: str, data: Mapping[str, Any], text: str, words: Mapping[str, 
 
 def alone(name: str, data: Mapping[str, Any], words: Mapping[str, str]) -> Standing | None:
     """What the file says without what is remembered; None when there are no words for it."""
-    shown = to_definition(name, data, words)
+    shown = to_definition(name, _spared(data), words)
     if shown.definition is None or shown.remarks:
         return None
     definition, secrets = shown.definition, frozenset(words.values())
@@ -175,13 +177,21 @@ def makes(definition: Definition, data: Mapping[str, Any], words: Mapping[str, s
 
 def unmade(name: str, data: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
     """What no definition says of this file: reasons, and dotted keys."""
-    shown = to_definition(name, data, words)
+    shown = to_definition(name, _spared(data), words)
     if shown.definition is None:
         return [f"the settings: {shown.remarks[0]}"]
     mapped = privacyidea.to_gateway(shown.definition, name, servers_of(data))
     here, there = normal(name, data), normal(name, mapped.data or {})
-    missing = [f"{key} is not given" for key in _differences(there, here) if key not in _differences(here, there)]
-    return [*shown.remarks, *_differences(here, there), *missing] or ["the secrets are not those of a definition"]
+    differing = _differences(here, there)
+    more = [key for key in differing if not any(remark.startswith(f"{key} ") for remark in shown.remarks)]
+    missing = [f"{key} is not given" for key in _differences(there, here) if key not in differing]
+    return [*shown.remarks, *more, *missing] or ["the secrets are not those of a definition"]
+
+
+def _spared(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The file without what it need not say, such as `enabled: true`. The settings stay: an option can say each."""
+    rest = {key: value for key, value in data.items() if key != "settings"}
+    return {**_without_defaults(data["provider"], rest, ()), **{key: data[key] for key in ("settings",) if key in data}}
 
 
 def _differences(one: Any, other: Any, path: tuple[str, ...] = ()) -> list[str]:
@@ -208,8 +218,12 @@ def servers_of(data: Mapping[str, Any]) -> dict[str, ServerRef]:
 
 
 def normal(name: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file says, without what is the same if it is left out, and wherever the files of its secrets are."""
-    found: dict[str, Any] = _without_defaults(data["provider"], dict(data), ()) if data else {}
+    """What a file says, without what is the same if it is left out, and wherever the files of its secrets are.
+
+    Its tests are no part of it, as they are none of its digest: whatever a client writes, they stay.
+    """
+    said = {key: value for key, value in data.items() if key not in STAYS}
+    found: dict[str, Any] = _without_defaults(said["provider"], said, ()) if said else {}
     folder = privacyidea.secrets_folder(name)
     if "secrets" in found:
         found["secrets"] = {key: "ours" if is_ours(ref, folder) else ref for key, ref in found["secrets"].items()}
@@ -229,7 +243,7 @@ def _without_defaults(provider: str, value: dict[str, Any], path: tuple[str, ...
         default = schema.default_of(provider, here)
         if default is not None and item == default and type(item) is type(default):
             continue
-        if not isinstance(item, dict) or not item or here[:2] == ("settings", "json"):
+        if not isinstance(item, dict) or (not item and here not in _PLAIN) or here[:2] == ("settings", "json"):
             kept[key] = item
         elif (less := _without_defaults(provider, item, here)) or not _is_plain(provider, here):
             kept[key] = less
@@ -238,4 +252,6 @@ def _without_defaults(provider: str, value: dict[str, Any], path: tuple[str, ...
 
 def _is_plain(provider: str, path: tuple[str, ...]) -> bool:
     """Whether an empty mapping there says no more than none."""
-    return path[0] == "settings" and schema.types_of(schema.setting_at(provider, path[1:])) == {"object"}
+    if path[0] == "settings":
+        return schema.types_of(schema.setting_at(provider, path[1:])) == {"object"}
+    return path in _PLAIN

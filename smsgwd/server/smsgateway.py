@@ -16,7 +16,7 @@ from smsgwd.privacyidea import ServerRef, own, remembered, smtp
 from smsgwd.privacyidea.asked import OURS, Asked
 from smsgwd.privacyidea.classes import descriptors
 from smsgwd.privacyidea.dotted import descriptor
-from smsgwd.privacyidea.replacing import Replaced, Stored, check_class, refused, replaced, without
+from smsgwd.privacyidea.replacing import Replaced, Stored, check_class, refused, replaced, staying, without
 from smsgwd.privacyidea.standing import stand_ins, standing, unmade
 from smsgwd.providers._base import Site
 from smsgwd.registry import gateway_id
@@ -185,12 +185,18 @@ def _replaced(asked: Asked, current: Current | None, site: Site) -> Replaced:
         raise _lossy(["all of its file, which does not compile"])
     stored = _stored(current, current.data)
     if asked.module == f"{OURS}{current.data['provider']}":
-        return own.replaced(asked, current.data)
+        return _remembering(own.replaced(asked, current.data), current)
     if stored.standing is None:
         raise _lossy(unmade(asked.name, current.data, stored.words))
     if asked.module.startswith(OURS):
-        return own.replaced(asked, {})
+        return own.replaced(asked, staying(current.data))
     return replaced(asked, stored, _servers(site))
+
+
+def _remembering(new: Replaced, current: Current) -> Replaced:
+    """The same with what the file remembers: what a client wrote once can be shown again, where it still fits."""
+    memory = remembered.read(current.text)
+    return replace(new, remembered=replace(memory, no_description=new.remembered.no_description))
 
 
 def _stored(current: Current, data: Mapping[str, Any]) -> Stored:

@@ -112,12 +112,13 @@ class SmsGateway:
     @asynccontextmanager
     async def _audited(self, call: Call, action: str) -> AsyncIterator[Entry]:
         """Write down what the block does. Raises RequestError for callers that may change nothing."""
+        entry: Entry | None = None  # it stays so where nothing can be written down
         try:
             async with self._services.audit.action(action, call.caller) as entry:
                 self._services.access.require(call.caller, SMSGATEWAY_WRITE)
                 yield entry
         except RequestError as error:
-            error.gateway = entry.gateway if entry.gateway in self._services.registry.entries else ""
+            error.gateway = entry.gateway if entry and entry.gateway in self._services.registry.entries else ""
             if error.code == "invalid-config":
                 raise smsgateway.as_bad_request(error) from None
             raise
