@@ -20,6 +20,7 @@ import pytest
 import requests
 import socket_client
 from api_document import API, validator
+from challenging import Provider
 from command import CHECKOUT
 from daemon_process import Running, configuration, daemon
 from fake_http import free_port
@@ -27,7 +28,7 @@ from nobody import as_nobody
 from patience import until
 from redis_server import redis_server
 from socket_client import JSON, Response, call, connected, read_response, request
-from token_house import FORM, TOKENS, Provider, check, hashed, post, providing, result, serving, token
+from token_house import FORM, TOKENS, check, hashed, post, providing, result, serving, token
 
 from smsgwd.client import Client, Login, RequestRefused
 from smsgwd.otp.pins import MOST_PER_CORE
