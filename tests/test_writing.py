@@ -403,7 +403,7 @@ def test_secret_that_no_file_can_hold(what: str, tmp_path: Path) -> None:
 
 @on_loop
 async def test_a_folder_that_cannot_be_made_is_named() -> None:
-    """secrets.d is missing, and the directory is somebody else's: nothing is changed, and the answer names the folder."""
+    """secrets.d is missing, and may not be made: nothing is changed, and the answer names the folder."""
     with open_folder() as root:
         at = await desk(root)
         await at.put_web("geheim-1")  # nobody may not be able to import what this needs
