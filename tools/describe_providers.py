@@ -68,8 +68,8 @@ credential of systemd. A secret file belongs to the daemon's user and has the mo
 error (on a read-only mount, such as Kubernetes' volumes, a warning), and with the units of `systemd/` the group
 `smsgwd` is that of everyone who may send. A new value takes effect by itself within a second; only the gateways that
 use it begin anew. `smsgwd check --secrets` tells which are missing and which are exposed. With `writable: true` the
-secrets of the gateway NAME are written to `secrets.d/NAME/`, in which no file may be a link that leads out of `secrets.d`
-([admin.md](admin.md)).
+secrets of the gateway NAME are written to `secrets.d/NAME/`, in which no file may be a link that leads out of
+`secrets.d` ([admin.md](admin.md)).
 
 """
 KEYS = """\
