@@ -2,8 +2,8 @@
 
 Our own loader knows where each key and value stands, so what changes is cut out and replaced, and no other character is
 touched: comments, quotes, blank lines and the order of keys stay. (A library that reads a file and writes it anew, such
-as ruamel.yaml, hangs a comment on the key above it, and loses it with that key.) What comes out is read again; should
-it not say exactly what is wanted, the file is written anew, with its comments at the top.
+as ruamel.yaml, also touches lines that nobody wanted to change.) What comes out is read again; should it not say
+exactly what is wanted, the file is written anew, with its comments at the top.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

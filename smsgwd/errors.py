@@ -4,9 +4,11 @@ Before serving, faults are values (`Problem`, all of them, not the first); after
 An exception carries either across one border at most.
 """
 
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from smsgwd.outcome import Reason
@@ -68,6 +70,22 @@ def findings_document(problems: Sequence[Problem], files: int) -> dict[str, Any]
         "errors": errors,
         "warnings": len(problems) - errors,
     }
+
+
+def unforeseen_text(error: BaseException, where: str) -> str:
+    """What the log may say of an exception that nobody foresaw: its text may quote a secret, type and places do not.
+
+    For code that commands run, too: the daemon's own log leaves the text out of every exception.
+    """
+    return f"unforeseen {type(error).__name__} {where}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
+def unforeseen_problem(file: str, error: BaseException) -> Problem:
+    """The finding at a file on which smsgwd itself failed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    message = f"unforeseen {type(error).__name__}{place} while this file was compiled"
+    return Problem(file, 1, 1, "internal", message, "this is a fault of smsgwd: please report it")
 
 
 class SmsgwdError(Exception):

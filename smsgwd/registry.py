@@ -319,7 +319,7 @@ class TokenEntry:
 
 @dataclass(frozen=True, slots=True)
 class SocketSettings:
-    """`socket` of smsgwd.yaml. `path` None: where INTERFACE says for this user."""
+    """`socket` of smsgwd.yaml. `path` None: where `socket_path` says for this user."""
 
     path: str | None = None
     mode: int = 0o660

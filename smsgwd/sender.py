@@ -6,14 +6,13 @@ import logging
 import random
 import re
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 from smsgwd import msisdn, segments
-from smsgwd.errors import MessageError, RequestError, SubmitError
+from smsgwd.errors import MessageError, RequestError, SubmitError, unforeseen_text
 from smsgwd.limits import BarredError, Bounds, Claim, Limiter, bounds_of, check_destination
 from smsgwd.message import Message, SendRequest, control_fault, sender_fault, text_fault
 from smsgwd.outcome import Attempt, Kind, Outcome, Reason
@@ -426,9 +425,7 @@ def _without_answer(error: SubmitError) -> Outcome:
 
 
 def _internal(kind: Kind, error: Exception) -> Outcome:
-    # The text of an exception may quote the message; its type and the places of the code do not.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("unforeseen %s in a send\n%s", type(error).__name__, frames)
+    log.error("%s", unforeseen_text(error, "in a send"))
     return Outcome(kind, Reason.INTERNAL, detail=f"internal error ({type(error).__name__})", retryable=False)
 
 

@@ -141,7 +141,7 @@ def test_a_key_that_others_can_read_is_not_used(folder: Path, monkeypatch: pytes
     """An error; on a mount that nobody can change, such as those of Kubernetes, a warning and used."""
     (folder / "key.pem").chmod(0o644)
     config, (problem,), _ = compiled(folder)
-    assert (problem.code, problem.severity) == ("readable-key", Severity.ERROR)
+    assert (problem.code, problem.severity) == ("exposed-secret", Severity.ERROR)
     assert problem.pointer == "/listen/0/tls/key_file"
     assert config.listen[0].certificate is None
 
@@ -150,7 +150,7 @@ def test_a_key_that_others_can_read_is_not_used(folder: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "statvfs", lambda _: ReadOnly)
     config, (problem,), _ = compiled(folder)
-    assert (problem.code, problem.severity) == ("readable-key", Severity.WARNING)
+    assert (problem.code, problem.severity) == ("exposed-secret", Severity.WARNING)
     assert config.listen[0].certificate is not None
 
 

@@ -19,7 +19,7 @@ def shown(text: str, line: int, column: int, *, color: bool = False, code: str =
 
 
 def test_a_finding_is_place_code_message_line_caret_and_hint() -> None:
-    """The text is what INTERFACE 3 says."""
+    """A finding is four lines: where and what, the line itself, a caret, and the hint."""
     assert shown("a: 1\nb: 2\n", 2, 4) == ("x.yaml:2:4: error[c]: message\n    2 | b: 2\n      |    ^\n  hint: hint\n")
 
 

@@ -85,7 +85,7 @@ def test_reads_national_numbers_by_region(region: str, written: str, e164: str) 
     ],
 )
 def test_formats(style: str, phone: str) -> None:
-    """Each format of INTERFACE 1.1 is what its example says; verbatim alone has no E.164 form beside it."""
+    """Each format of `phone.format` is what its example says; verbatim alone has no E.164 form beside it."""
     recipient = read("0170 1234567", PhoneRules(region="DE", format=style))
     assert recipient == Recipient(phone, None if style == "verbatim" else "+491701234567", "0170 1234567")
     assert style in FORMATS

@@ -15,6 +15,7 @@ from reloading import BROKEN, CONSOLE, Configuration, loaded, on_loop, sender_of
 from secret_file import write_secret
 from swaps import remove_tree, replace_file
 
+from smsgwd.cli.reading import check
 from smsgwd.errors import ConfigError, RequestError, Severity
 from smsgwd.message import SendRequest
 from smsgwd.outcome import Kind
@@ -300,6 +301,7 @@ async def test_an_unforeseen_fault_is_a_finding(
         assert states(reloader.registry) == {"a": "ok", "b": "rejected"}
         (problem,) = reloader.registry.problems
         assert (problem.code, problem.line, "ModuleNotFoundError" in problem.message) == ("internal", 1, True)
+        assert check((), config.root, resolve=True)[0].problems == [problem]  # `smsgwd check` says the same
     assert "canary" not in caplog.text
 
 

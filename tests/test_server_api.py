@@ -162,7 +162,7 @@ def test_it_lives_and_is_ready_whatever_single_gateways_say(tmp_path: Path, targ
 
 
 def test_metrics_count_by_gateway_and_outcome(tmp_path: Path) -> None:
-    """The names of INTERFACE 6; a gateway that only a caller named has no series."""
+    """The names that people watch; a gateway that only a caller named has no series."""
 
     async def scenario() -> str:
         async with serving(tmp_path) as served:

@@ -26,7 +26,7 @@ def build(password: str = "hunter2x", **settings: Any) -> tuple[SmppProvider, li
 
 
 def test_the_defaults() -> None:
-    """Host, system_id and password are enough; the rest is as INTERFACE 1.2 says."""
+    """Host, system_id and password are enough; the rest is as docs/providers.md says."""
     provider, problems = build()
     assert problems == []
     account, timing = provider._account, provider._timing
@@ -38,7 +38,7 @@ def test_the_defaults() -> None:
 
 
 def test_every_setting_arrives() -> None:
-    """Each key of INTERFACE 1.2 has its effect."""
+    """Each key of the schema has its effect."""
     provider, problems = build(
         host="[::1]",
         port=3000,

@@ -51,7 +51,7 @@ def registry(gateway: Gateway | None) -> Registry:
 
 
 def test_render_shows_the_parts(tmp_path: Path) -> None:
-    """`smsgwd render` shows what INTERFACE 3 says; numbers go out as digits, and the password shows nowhere."""
+    """`smsgwd render` shows each PDU; numbers go out as digits, and the password shows nowhere."""
     shown = render(registry(compiled(tmp_path)[0]), SendRequest("it", "0170 1234567", text="§ {"))
     assert (shown["to"], shown["segments"], shown["encoding"]) == ("491701234567", 1, "gsm7")
     assert shown["request"] == {

@@ -20,6 +20,7 @@ import pytest
 import requests
 import socket_client
 from api_document import API, validator
+from challenging import Provider
 from command import CHECKOUT
 from daemon_process import Running, configuration, daemon
 from fake_http import free_port
@@ -27,7 +28,7 @@ from nobody import as_nobody
 from patience import until
 from redis_server import redis_server
 from socket_client import JSON, Response, call, connected, read_response, request
-from token_house import FORM, TOKENS, Provider, check, hashed, post, providing, result, serving, token
+from token_house import FORM, TOKENS, check, hashed, post, providing, result, serving, token
 
 from smsgwd.client import Client, Login, RequestRefused
 from smsgwd.otp.pins import MOST_PER_CORE
@@ -537,7 +538,7 @@ def test_the_doorman_of_the_page(house: tuple[Running, Provider], monkeypatch: p
 
 def test_the_command_line_of_the_page(house: tuple[Running, Provider], tmp_path: Path) -> None:
     """Its curl asks what it says, with the PIN from a file, which ends with a line break as files do."""
-    line = block("tr -d '\\n' < pin.txt | curl")
+    line = block("tr -d '\\n' < pin.txt | curl").replace("alice@example.com", "alice")
     (tmp_path / "pin.txt").write_text("pincanary1\n")
     script = line.replace("/run/smsgwd/smsgwd.sock", str(house[0].path)).replace("curl ", "curl --silent ", 1)
     done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, check=True, timeout=30)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nobody import as_nobody, open_folder
 from reloading import BROKEN, Configuration, loaded, on_loop
+from swaps import remove_tree
 
 from smsgwd.errors import RequestError
 from smsgwd.pin import PinHash
@@ -397,6 +399,23 @@ def test_secret_that_no_file_can_hold(what: str, tmp_path: Path) -> None:
         assert (error.code, "'password'" in error.detail) == ("malformed-request", True)
 
     attempt()
+
+
+@on_loop
+async def test_a_folder_that_cannot_be_made_is_named() -> None:
+    """secrets.d is missing, and may not be made: nothing is changed, and the answer names the folder."""
+    with open_folder() as root:
+        at = await desk(root)
+        await at.put_web("geheim-1")  # nobody may not be able to import what this needs
+        (root / "gateways.d" / "web.yaml").unlink()
+        remove_tree(root / "secrets.d")
+        (root / "gateways.d").chmod(0o777)
+        root.chmod(0o555)  # for whoever is not root
+        with as_nobody():
+            error = await at.refused(at.put_web("geheim-2"))
+        root.chmod(0o755)
+        assert (error.code, error.detail) == ("not-written", "nothing was changed: Permission denied (secrets.d)")
+        assert not (root / "gateways.d" / "web.yaml").exists()
 
 
 LIMITS = {"the journal": 20, "a secret": 500, "the gateway file": 4_000}  # octets that a file may have at most

@@ -2,17 +2,15 @@
 
 import asyncio
 import hashlib
-import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from challenging import Provider
 from daemon_process import Running, configuration, daemon
-from fake_http import Line, RawServer
+from fake_http import RawServer
 from socket_client import Response, call
 
 from smsgwd.pin import PinHash
@@ -48,29 +46,6 @@ TOKENS = {
     "tokens.d/off.yaml": token("off", "pincanary3", more="enabled: false\n"),
     "tokens.d/refused.yaml": token("refused", "pincanary4", gateway="refusing"),
 }
-
-
-@dataclass
-class Provider:
-    """Takes messages, but what comes to /refuse, and answers with all of it."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def answer(self, line: Line) -> None:
-        """One connection."""
-        while asked := line.read():
-            body = json.loads(asked.partition(b"\r\n\r\n")[2])
-            self.texts.append(body["text"])
-            status = 400 if asked.startswith(b"POST /refuse ") else 200
-            said = json.dumps({"echo": body}).encode()
-            line.send(b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s" % (status, len(said), said))
-
-    @property
-    def code(self) -> str:
-        """The code in the last message."""
-        found = re.search(r"\b\d{4,10}\b", self.texts[-1])
-        assert found is not None
-        return found[0]
 
 
 @contextmanager

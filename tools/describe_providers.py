@@ -64,11 +64,12 @@ messages for one-time passwords).
 ## Secrets
 
 A credential never stands in these files: `secrets` says where it comes from, a file, a variable of the environment or a
-credential of systemd. A secret file is read by the daemon's user, and by nobody else: one that others may read (`chmod
-o=` mends it) is an error, on a read-only mount such as Kubernetes' volumes a warning. A new value takes effect by
-itself within a second; only the gateways that use it begin anew. `smsgwd check --secrets` tells which are missing and
-which are exposed. With `writable: true` the secrets of the gateway NAME are written to `secrets.d/NAME/`, in which no
-file may be a link that leads out of `secrets.d` ([admin.md](admin.md)).
+credential of systemd. A secret file belongs to the daemon's user and has the mode 0600: one that others may read is an
+error (on a read-only mount, such as Kubernetes' volumes, a warning), and with the units of `systemd/` the group
+`smsgwd` is that of everyone who may send. A new value takes effect by itself within a second; only the gateways that
+use it begin anew. `smsgwd check --secrets` tells which are missing and which are exposed. With `writable: true` the
+secrets of the gateway NAME are written to `secrets.d/NAME/`, in which no file may be a link that leads out of
+`secrets.d` ([admin.md](admin.md)).
 
 """
 KEYS = """\

@@ -31,7 +31,7 @@ def as_text(
 
 
 def as_json(problems: Sequence[Problem], files: int) -> str:
-    """The findings as INTERFACE 3 gives them; `files` is how many were looked at."""
+    """The findings as one JSON document, for programs; `files` is how many were looked at."""
     return json.dumps(findings_document(problems, files), indent=2, ensure_ascii=False) + "\n"
 
 

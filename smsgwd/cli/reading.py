@@ -1,6 +1,5 @@
 """Reads a configuration as the daemon would, for the verbs that do without a daemon."""
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -10,7 +9,7 @@ from typing import TypeVar
 from smsgwd.cli.cores import on_all_cores
 from smsgwd.cli.terminal import Failure
 from smsgwd.compile import compile_gateway, compile_site, compile_token, gateway_problems, user_problems
-from smsgwd.errors import Problem, has_errors
+from smsgwd.errors import Problem, has_errors, unforeseen_problem
 from smsgwd.files import GATEWAYS, ConfigFile, Look, look, read_paths
 from smsgwd.load import Source, load
 from smsgwd.providers._base import Site
@@ -172,10 +171,7 @@ def _guarded(
     try:
         return compile_it()
     except Exception as error:  # noqa: BLE001 - what nobody foresaw in one file must not hide the findings of others
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
-        message = f"unforeseen {type(error).__name__} at {place}: a fault of smsgwd, please report it"
-        return None, (source.problem((), "internal", message),)
+        return None, (unforeseen_problem(source.file, error),)
 
 
 def check(paths: Sequence[Path], config: Path, *, resolve: bool) -> tuple[Reading, int]:

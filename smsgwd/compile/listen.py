@@ -8,7 +8,7 @@ from typing import Any
 from smsgwd.access_token import parse_hash
 from smsgwd.certificates import Certificate, CertificateError, read_by_others
 from smsgwd.compile.draft import Draft
-from smsgwd.errors import Severity
+from smsgwd.compile.secrets import tell_exposed
 from smsgwd.providers._base import KeyPath
 from smsgwd.registry import ListenSettings
 
@@ -65,8 +65,7 @@ def _is_private(draft: Draft, at: KeyPath, key: Path) -> bool:
     by_others, for_good = read_by_others(key)
     if not by_others:
         return True
-    severity = Severity.WARNING if for_good else Severity.ERROR
-    draft.problem(at, "readable-key", f"{key}: everybody on this machine can read the key", severity=severity)
+    tell_exposed(draft, at, "the private key", key, for_good=for_good)
     return for_good
 
 

@@ -25,8 +25,6 @@ def _secret(draft: Draft, name: str, reference: Mapping[str, str]) -> Secret:
     return secret_of(draft, at, reference) if given is None else _told_if_short(draft, at, reference, given)
 
 
-UNUSABLE_SECRET = frozenset({"missing-secret", "exposed-secret", "secret-link"})  # findings about a secret alone
-
 _WHERE_SECRETS_COME_FROM = {
     "env": "set it in the environment of the daemon; with systemd by Environment=, or better as a credential",
     "credential": "with systemd by LoadCredential= or SetCredentialEncrypted= of the service",
@@ -50,19 +48,27 @@ def secret_of(draft: Draft, at: KeyPath, reference: Mapping[str, str]) -> Secret
             return MASKED
         secret, exposed = wanted.resolve_and_look(draft.site.directory)
     except SecretExposedError as error:
-        draft.problem(where, "exposed-secret", f"{what} can be read by others: {error.path}", f"chmod o= {error.path}")
+        tell_exposed(draft, where, what, error.path, for_good=False)
         return MASKED
     except SecretUnavailableError as error:
         message = f"{what} cannot be had: {error}"
         draft.problem(where, "missing-secret", message, _WHERE_SECRETS_COME_FROM.get(kind, ""))
         return MASKED
-    if exposed:
-        message = f"{what} can be read by others, on a read-only mount: {path}"
-        draft.problem(where, "exposed-secret", message, _READ_ONLY_HINT, severity=Severity.WARNING)
+    if exposed and path is not None:
+        tell_exposed(draft, where, what, path, for_good=True)
     return _told_if_short(draft, at, reference, secret)
 
 
 _READ_ONLY_HINT = "mount it with fewer rights: in Kubernetes by `defaultMode: 0440` beside an `fsGroup`"
+
+
+def tell_exposed(draft: Draft, at: KeyPath, what: str, path: Path, *, for_good: bool) -> None:
+    """A file that others may read; `for_good`: nobody can change that, it is on a read-only mount."""
+    if for_good:
+        message = f"{what} can be read by others, on a read-only mount: {path}"
+        draft.problem(at, "exposed-secret", message, _READ_ONLY_HINT, severity=Severity.WARNING)
+    else:
+        draft.problem(at, "exposed-secret", f"{what} can be read by others: {path}", f"chmod o= {path}")
 
 
 def _leads_out(path: Path, draft: Draft) -> bool:

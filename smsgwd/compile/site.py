@@ -12,7 +12,7 @@ from smsgwd.allowance import Limits
 from smsgwd.compile.draft import Draft, ordered
 from smsgwd.compile.limits import limits_of, pace_of
 from smsgwd.compile.listen import listeners_of, tokens_of
-from smsgwd.compile.secrets import UNUSABLE_SECRET, secret_of, secrets_of
+from smsgwd.compile.secrets import secret_of, secrets_of
 from smsgwd.compile.storage import storage_of
 from smsgwd.errors import Problem, has_errors
 from smsgwd.ignores import silence
@@ -28,7 +28,7 @@ from smsgwd.registry import (
 from smsgwd.secret import Secret, key_of
 
 # What spoils only what needs it: a secret or a certificate that cannot be had.
-_SPOILS_LITTLE = frozenset({*UNUSABLE_SECRET, "bad-certificate", "readable-key"})
+_SPOILS_LITTLE = frozenset({"missing-secret", "exposed-secret", "secret-link", "bad-certificate"})
 
 
 def compile_site(

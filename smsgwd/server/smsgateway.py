@@ -4,9 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import parse_qsl
-
-from aiohttp import hdrs, web
 
 from smsgwd.compile import compile_gateway, digest_of_file
 from smsgwd.errors import RequestError, Severity
@@ -21,13 +18,9 @@ from smsgwd.privacyidea.standing import stand_ins, standing, unmade
 from smsgwd.providers._base import Site
 from smsgwd.registry import gateway_id
 from smsgwd.schema import check_gateway, provider_names
-from smsgwd.server.body import read_body, read_json
-from smsgwd.server.problems import JSON
 from smsgwd.writing import Current, Wanted
 from smsgwd.writing.model import Make
 
-FORM = "application/x-www-form-urlencoded"
-_MOST_FIELDS = 2000
 _TOLD = 5  # findings in one message
 _AUTHORITY = re.compile(r"[^/?#]*//[^/?#]*")
 
@@ -106,23 +99,6 @@ def providers(site: Site) -> dict[str, Any]:
 
 
 # --- what is asked
-
-
-async def read_parameters(request: web.BaseRequest) -> dict[str, Any]:
-    """The parameters in the body, a form or a JSON object. Raises RequestError."""
-    if request.content_type.lower() != FORM or hdrs.CONTENT_TYPE not in request.headers:
-        if request.content_type.lower() == JSON:
-            return await read_json(request)
-        raise RequestError("unsupported-media-type", f"send the body with Content-Type: {FORM}, or {JSON}")
-    body = await read_body(request, FORM)
-    try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
-    except ValueError:  # UnicodeDecodeError is one, too
-        raise refused("the body is no form in UTF-8, or has too many fields") from None
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise refused("a parameter is there twice")
-    return found
 
 
 def check_name(name: str) -> None:

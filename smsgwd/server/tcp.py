@@ -63,7 +63,7 @@ def _why(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return " is in use: something listens there already"
     if error.errno == errno.EACCES:
-        return ": only root may listen on this port, or a service with AmbientCapabilities=CAP_NET_BIND_SERVICE"
+        return ": only root may listen on this port: let systemd open it (ListenStream= in smsgwd.socket)"
     return f": {error.strerror}"
 
 

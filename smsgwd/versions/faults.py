@@ -1,10 +1,9 @@
 """Findings that only a daemon has: it looks while others write, and goes on with what it had."""
 
 import logging
-import traceback
 from pathlib import Path
 
-from smsgwd.errors import Problem, Severity
+from smsgwd.errors import Problem, Severity, unforeseen_problem, unforeseen_text
 from smsgwd.files import shown
 
 log = logging.getLogger("smsgwd.reload")
@@ -23,13 +22,11 @@ def gone(folder: Path, what: str, hint: str = "") -> Problem:
 
 
 def unforeseen(file: str, error: Exception) -> Problem:
-    """A fault of our own, while a file was compiled."""
+    """A fault of our own, while a file was compiled; the log has where."""
     log_unforeseen(f"while compiling {file}", error)
-    message = f"internal error ({type(error).__name__}) while this file was compiled"
-    return Problem(file, 1, 1, "internal", message, "this is a fault of smsgwd: please report it")
+    return unforeseen_problem(file, error)
 
 
 def log_unforeseen(where: str, error: Exception) -> None:
-    """Tell the log of a fault of our own. The text of an exception may quote a secret; type and places do not."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("unforeseen %s %s\n%s", type(error).__name__, where, frames)
+    """Tell the log of a fault of our own."""
+    log.error("%s", unforeseen_text(error, where))

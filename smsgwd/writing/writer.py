@@ -276,4 +276,5 @@ def _managed_elsewhere(error: files.ElsewhereError) -> RequestError:
 def _not_written(error: OSError) -> RequestError:
     if error.errno == errno.EROFS:
         return RequestError("read-only", "the configuration is on a read-only file system")
-    return RequestError("not-written", f"nothing was changed: {error.strerror or type(error).__name__}")
+    what = f" ({error.filename})" if isinstance(error.filename, str) else ""
+    return RequestError("not-written", f"nothing was changed: {error.strerror or type(error).__name__}{what}")

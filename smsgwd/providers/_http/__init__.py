@@ -4,8 +4,6 @@ from importlib.util import find_spec
 
 from smsgwd.providers._http.wire import Endpoint, Engine
 
-CHOICES = ("auto", "requests", "httptools")
-
 
 def available(choice: str) -> bool:
     """Whether that engine is installed (httptools comes with `smsgwd[fast]`)."""

@@ -55,7 +55,7 @@ class Form:
 
 
 class HttpProvider(Provider[HttpPrepared, HttpReply]):
-    """A gateway to one HTTP API. `judge` says what an answer means; `engine` is one of `_http.CHOICES`."""
+    """A gateway to one HTTP API. `judge` says what an answer means; `engine` is what `_http.make_engine` takes."""
 
     depends: ClassVar[tuple[str, ...]] = ("http_engine",)
 

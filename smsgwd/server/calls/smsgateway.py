@@ -16,6 +16,7 @@ from smsgwd.privacyidea import asked
 from smsgwd.registry import gateway_id
 from smsgwd.server import smsgateway
 from smsgwd.server.access import SMSGATEWAY_READ, SMSGATEWAY_WRITE
+from smsgwd.server.body import read_parameters
 from smsgwd.server.calls.gateways import etag, match_of
 from smsgwd.server.envelope import envelope, refuse
 from smsgwd.server.routing import Call, Route
@@ -62,7 +63,7 @@ class SmsGateway:
     async def post_gateway(self, call: Call) -> web.Response:
         """Create or replace a gateway; answers its id."""
         async with self._audited(call, "change") as entry:
-            wanted = asked.read(await smsgateway.read_parameters(call.request))
+            wanted = asked.read(await read_parameters(call.request))
             entry.gateway = wanted.name
             smsgateway.check_name(wanted.name)
             smsgateway.check_module(wanted.module)
