@@ -1,7 +1,8 @@
 """What Prometheus sees. A label holds a name of the configuration or a word of ours, never what a caller wrote."""
 
+import re
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 import prometheus_client
@@ -14,6 +15,7 @@ from smsgwd.outcome import Outcome
 from smsgwd.registry import Registry, State
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
+_GATEWAY_LABEL = re.compile(rb'[{,]gateway="([^"]*)"')  # names hold nothing that would be escaped
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 # Otherwise each counter has a second series that nobody asked for.
@@ -100,9 +102,17 @@ class Metrics:
         """Ask at each scrape whether the storage of one-time passwords answers."""
         self._storage_up.set_function(up)
 
-    def exposition(self) -> bytes:
-        """All of it, in Prometheus' text format (`CONTENT_TYPE`)."""
-        return generate_latest(self._registry)
+    def exposition(self, gateways: Collection[str] | None = None) -> bytes:
+        """All of it in Prometheus' text format (`CONTENT_TYPE`), or without the series of other gateways than these."""
+        whole = generate_latest(self._registry)
+        if gateways is None:
+            return whole
+        return b"".join(line for line in whole.splitlines(keepends=True) if _is_of(line, gateways))
+
+
+def _is_of(line: bytes, gateways: Collection[str]) -> bool:
+    found = _GATEWAY_LABEL.search(line)
+    return found is None or found[1].decode() in gateways
 
 
 class _Standing(Collector):

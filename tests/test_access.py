@@ -267,3 +267,20 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
+
+
+def test_metrics_show_what_the_caller_may_see(open_folder: Path) -> None:
+    """Of series by gateway those of the gateways that a rule names; all others are as they are."""
+    rules = (AccessRule(users=(60_001,), allow=frozenset({"status"}), gateways=("gat*",)),)
+
+    async def scenario() -> list[tuple[int, Any]]:
+        async with serving(open_folder, config=SiteConfig(access=rules)) as served:
+            return await asyncio.to_thread(
+                called, become(60_001) if IS_ROOT else [], served.path, [("GET", "/metrics", [])]
+            )
+
+    ((status, text),) = asyncio.run(scenario())
+    assert status == 200
+    assert 'gateway="gated"' in text
+    assert "smsgwd_config_info" in text
+    assert ('gateway="off"' in text) is not IS_ROOT

@@ -172,7 +172,7 @@ def test_headers_stand_as_they_are(tmp_path: Path) -> None:
     )
     assert settings(found)["headers"] == {"x-a": "{{ '{' }}otp}", "C": "ü"}
     assert found.remarks("x") == [
-        "the header Host is left out: smsgwd writes it itself",
+        "the header 'Host' is left out: smsgwd writes it itself",
         "the header 'Bad Name' is left out: no request can carry it",
         "the header 'B' is left out: no request can carry it",
         "the header 'Ü' is left out: no request can carry it",

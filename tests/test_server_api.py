@@ -227,7 +227,7 @@ def test_a_dead_member_of_a_failover_is_seen(tmp_path: Path) -> None:
         ("GET", "/", "not-found", 404, None),
         ("GET", "/v1/messages/", "not-found", 404, None),
         ("GET", "/v1/gateways/", "not-found", 404, None),
-        ("GET", "/v1/gateways/a%2Fb", "not-found", 404, None),
+        ("GET", "/v1/gateways/a%2Fb", "unknown-gateway", 404, None),
         ("GET", "/v1/gateways/nobody", "unknown-gateway", 404, None),
         ("GET", "/v1/messages", "method-not-allowed", 405, "POST"),
         ("POST", "/v1/status", "method-not-allowed", 405, "GET, HEAD"),

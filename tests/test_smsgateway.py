@@ -226,6 +226,9 @@ def test_the_modules(page: Page) -> None:
     assert modules["smsgwd.providers.sipgate"]["parameters"]["api"]["values"] == ["xmlrpc", "rest"]
 
 
+HEADED = {"name": "x", "module": HTTP, "option.URL": "https://h/"}
+
+
 @pytest.mark.parametrize(
     ("parameters", "why"),
     [
@@ -235,6 +238,9 @@ def test_the_modules(page: Page) -> None:
         ({"name": "x" * 200, "module": HTTP}, "cannot be the name of a gateway"),
         ({"name": "ｘ", "module": HTTP}, "cannot be the name of a gateway"),
         ({"name": "x", "module": "os.system"}, "there is no module"),
+        ({**HEADED, "header.Host": "x"}, "the header 'Host' cannot be sent: smsgwd writes it itself"),
+        ({**HEADED, "header.X": "a\r\nEvil: 1"}, "the header 'X' cannot be sent"),
+        ({**HEADED, "header.X\r\nEvil": "1"}, "cannot be sent: no request can carry it"),
         ({"name": "x", "module": HTTP}, "x: URL is missing"),
         ({"name": "CONSOLE", "module": HTTP, "option.URL": "https://h/"}, "console.yaml"),
         ({"name": "x", "module": "smsgwd.providers.http", "option.url": "no url"}, "gateways.d/x.yaml:2: "),
@@ -390,7 +396,11 @@ def test_keys_in_paths_are_decoded(page: Page) -> None:
     key = "to[] ä&?"
     page.value("POST", "/smsgateway", {"name": "odd", "module": HTTP, "option.URL": "https://h/", f"option.{key}": "x"})
     assert page.value("DELETE", f"/smsgateway/option/{gateway_id('odd')}/option.{quote(key, safe='')}") == 1
+    fields = {"name": "odd", "module": HTTP, "option.URL": "https://h/", "option.a/b=1": "x"}
+    page.value("POST", "/smsgateway", fields)
+    assert page.value("DELETE", f"/smsgateway/option/{gateway_id('odd')}/option.a%2Fb%3D1") == 1
     assert page.value("DELETE", "/smsgateway/odd") == 1
+    assert "name of a gateway" in page.refused(400, "DELETE", "/smsgateway/..%2Fodd")["message"]
 
 
 def test_a_gateway_called_providers(page: Page) -> None:

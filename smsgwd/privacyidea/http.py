@@ -184,13 +184,19 @@ def _headers(sheet: Sheet, headers: Mapping[str, str], *, replaced: bool) -> dic
 
 
 def _is_sent(sheet: Sheet, name: str, value: str) -> bool:
+    fault = header_fault(name, value)
+    if fault is not None:
+        sheet.remark(f"the header {name!r} is left out: {fault}")
+    return fault is None
+
+
+def header_fault(name: str, value: str) -> str | None:
+    """Why this header cannot be sent, or None."""
     if name.lower() in _FRAMING:
-        sheet.remark(f"the header {name} is left out: smsgwd writes it itself")
-        return False
+        return "smsgwd writes it itself"
     if not _FIELD_NAME.fullmatch(name) or _FORBIDDEN_IN_FIELD.search(value):
-        sheet.remark(f"the header {name!r} is left out: no request can carry it")
-        return False
-    return True
+        return "no request can carry it"
+    return None
 
 
 def _field(sheet: Sheet, name: str, value: str) -> str:

@@ -15,6 +15,7 @@ from smsgwd.privacyidea import remembered, tags, values
 from smsgwd.privacyidea.asked import Asked, Section
 from smsgwd.privacyidea.classes import CLASSES, FIREBASE, HTTP, IDENTIFIER, MAY_HIDE, PARAMETERS
 from smsgwd.privacyidea.definition import CENSORED, Definition, Mapped, ServerRef
+from smsgwd.privacyidea.http import header_fault
 from smsgwd.privacyidea.remembered import Remembered
 from smsgwd.privacyidea.sheet import holds_credential
 from smsgwd.privacyidea.standing import (
@@ -50,11 +51,15 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """What the file becomes. `secrets` are the values that are new; the others stay where they are."""
+    """What the file becomes. `secrets` are the values that are new; the others stay where they are.
+
+    `remarks` say what has no exact counterpart; none of them holds a value.
+    """
 
     data: dict[str, Any]
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     remembered: Remembered = remembered.NOTHING
+    remarks: tuple[str, ...] = ()
 
 
 def refused(detail: str) -> RequestError:
@@ -88,7 +93,7 @@ def replaced(asked: Asked, stored: Stored | None, servers: Mapping[str, ServerRe
     _check_hidden(new, memory, kept, stored)
     if stored and not new.secrets and normal(asked.name, new.data) == normal(asked.name, stored.data):
         new = replace(new, data=dict(stored.data))  # with the defaults that somebody wrote out
-    return replace(new, remembered=memory)
+    return replace(new, remembered=memory, remarks=mapped.remarks)
 
 
 # --- what is kept of what is there
@@ -162,6 +167,9 @@ def _check_options(asked: Asked, kept: _Kept, servers: Mapping[str, ServerRef]) 
             raise refused(f"{key[:200]} has {CENSORED} inside: the value as a whole can be kept, no part of it")
         if not _is_shallow(values.read(text)[0]):
             raise refused(f"{key[:200]} is JSON that is nested deeper than {_MAX_DEPTH}")
+    for name, value in kept.definition.headers.items() if asked.module == HTTP else ():
+        if (fault := header_fault(name, value)) is not None:
+            raise refused(f"the header {name[:200]!r} cannot be sent: {fault}")
     identifier = kept.definition.options.get(IDENTIFIER)
     if IDENTIFIER in PARAMETERS[asked.module] and identifier is not None and identifier not in servers:
         known = ", ".join(sorted(servers)) or "none"

@@ -214,7 +214,9 @@ def _tokens_in(headers: "CIMultiDictProxy[str]") -> Iterator[str]:
 
     A header without a value is a token that nobody has: whoever meant to give one must not become somebody else.
     """
-    yield from headers.getall(_OWN_HEADER, ())
+    for value in headers.getall(_OWN_HEADER, ()):
+        scheme, _, token = value.strip().partition(" ")
+        yield token.strip() if scheme.lower() == _BEARER else value
     for value in headers.getall(hdrs.AUTHORIZATION, ()):
         scheme, blank, token = value.strip().partition(" ")
         if not blank:

@@ -67,7 +67,7 @@ class Api:
         refuse: Refuse = problem
         try:
             call.connection.refuse_crowd()
-            found = self._router.find(call.request.method, call.request.path)
+            found = self._router.find(call.request.method, call.request.rel_url.raw_path)
             refuse = found.refuse
             if not found.open:
                 self._services.access.admit(call.caller)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -85,7 +86,10 @@ class Router:
                     self._plain.setdefault(route.path, {})[route.method] = found
 
     def find(self, method: str, path: str) -> Found:
-        """What answers there. Raises RequestError not-found or method-not-allowed."""
+        """What answers there; the path as it came, percent-encoded. Raises RequestError not-found, method-not-allowed.
+
+        It is parted before it is decoded: a slash inside of a name is a part of that.
+        """
         methods = self._at(path)
         found = methods.get("GET" if method == "HEAD" else method)  # aiohttp leaves the body of an answer to HEAD out
         if found is None:
@@ -94,8 +98,8 @@ class Router:
 
     def _at(self, path: str) -> dict[str, Found]:
         """What answers at a path, by method."""
+        parts = tuple(map(unquote, path.split("/")))
         there = dict(self._plain.get(path, {}))
-        parts = tuple(path.split("/"))
         for pattern, methods in self._named.items():
             names = _names(pattern, parts)
             if names is not None:

@@ -130,6 +130,7 @@ class Change:
 
     make: Make
     elsewhere: bool = field(default=False)  # secrets are kept, and go to another place now
+    remarks: tuple[str, ...] = field(default=())  # what has no exact counterpart; they hold no value
 
 
 def writing(asked: Asked, site: Site) -> Change:
@@ -193,6 +194,7 @@ def _written(change: Change, current: Current | None, new: Replaced) -> Wanted:
     before = {} if current is None or current.data is None else current.data
     kept = new.data.get("secrets", {}).keys() - new.secrets.keys()
     change.elsewhere = bool(before and kept) and _places(before) != _places(new.data)
+    change.remarks = new.remarks
     data = before if new.data == before else new.data  # so that not even the order of its keys changes
     same = current is not None and remembered.read(current.text) == new.remembered
     note = new.remembered.line()

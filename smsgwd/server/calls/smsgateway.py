@@ -11,7 +11,6 @@ from aiohttp import hdrs, web
 from smsgwd.audit import Entry
 from smsgwd.caller import Caller
 from smsgwd.errors import RequestError
-from smsgwd.files import NAME
 from smsgwd.privacyidea import asked
 from smsgwd.registry import gateway_id
 from smsgwd.server import smsgateway
@@ -69,16 +68,13 @@ class SmsGateway:
             smsgateway.check_module(wanted.module)
             change = smsgateway.writing(wanted, self._services.registry.config.site)
             changed = await self._made(call, entry, change)
-            if changed.before is None:
-                entry.action = "create"
         return _changed(gateway_id(wanted.name), changed)
 
     async def delete_gateway(self, call: Call) -> web.Response:
         """Delete a gateway; answers how many there were."""
         async with self._audited(call, "delete") as entry:
             entry.gateway = call.names["gateway"]
-            if not NAME.fullmatch(entry.gateway):
-                return envelope(0)
+            smsgateway.check_name(entry.gateway)
             changed = await self._made(call, entry, smsgateway.Change(lambda _: None))
         return envelope(0 if changed.before is None else 1)
 
@@ -131,13 +127,18 @@ class SmsGateway:
 
         def make(current: Current | None) -> Wanted | None:
             entry.before = None if current is None else current.digest
+            if current is None and entry.action == "change":
+                entry.action = "create"
             return change.make(current)
 
         changed = await self._services.writer.change(entry.gateway, make, match=match)
         entry.after = changed.after
+        told = {"gateway": entry.gateway, **call.caller.as_log()}
         if change.elsewhere:
-            told = {"gateway": entry.gateway, **call.caller.as_log()}
             log.warning("a gateway sends to another place now, with secrets that were kept", extra=told)
+        if change.remarks:
+            extra = {**told, "remarks": list(change.remarks)}
+            log.info("a definition has no exact counterpart", extra=extra)
         return changed
 
     ROUTES: ClassVar[tuple[Route, ...]] = (

@@ -55,9 +55,11 @@ class State:
         return answer(result.as_dict())
 
     async def get_metrics(self, call: Call) -> web.Response:
-        """Prometheus' text format."""
+        """Prometheus' text format, with the gateways that the caller may see."""
         self._services.access.require(call.caller, STATUS)
-        return plain(self._services.metrics.exposition(), CONTENT_TYPE)
+        visible, entries = self._services.visible(call.caller), self._services.registry.entries
+        names = None if len(visible) == len(entries) else frozenset(entry.name for entry in visible)
+        return plain(self._services.metrics.exposition(names), CONTENT_TYPE)
 
     async def get_health(self, call: Call) -> web.Response:  # noqa: ARG002 - as all others
         """Whether the event loop turns."""
