@@ -11,6 +11,7 @@ from patience import until
 
 from smsgwd.registry import Registry
 from smsgwd.reload import Reloader, ReloadResult
+from smsgwd.watch import places
 
 CONSOLE = "provider: console\n"
 BROKEN = "provider: console\nsendr: ACME\n"
@@ -84,13 +85,20 @@ async def followed(root: Path, *, state: Path | None = None, rescan_s: float = 3
     await reloader.load()
     found = Followed(reloader)
     watching = asyncio.create_task(reloader.watch())
-    await until(lambda: reloader._watcher is not None and bool(reloader._watcher._watched))
+    await until(lambda: _watches(reloader, root))
     try:
         yield found
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await reloader.close()
+
+
+def _watches(reloader: Reloader, root: Path) -> bool:
+    """Whether all folders are watched, or it is known that they cannot be."""
+    watcher = reloader._watcher
+    wanted = {folder for folder in places(root, ()) if Path(folder).is_dir()}
+    return watcher is not None and (watcher.blind or wanted <= watcher._watched.keys())
 
 
 async def loaded(root: Path, *, state: Path | None = None) -> Reloader:
