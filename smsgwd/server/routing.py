@@ -84,6 +84,7 @@ class Router:
                     self._named.setdefault(route.parts, {})[route.method] = found
                 else:
                     self._plain.setdefault(route.path, {})[route.method] = found
+        self._plain = {path: self._named_at(path) | methods for path, methods in self._plain.items()}
 
     def find(self, method: str, path: str) -> Found:
         """What answers there; the path as it came, percent-encoded. Raises RequestError not-found, method-not-allowed.
@@ -98,14 +99,18 @@ class Router:
 
     def _at(self, path: str) -> dict[str, Found]:
         """What answers at a path, by method."""
-        parts = tuple(map(unquote, path.split("/")))
-        there = dict(self._plain.get(path, {}))
+        there = self._plain.get(path) or self._named_at(path)
+        if not there:
+            raise RequestError("not-found", "there is nothing at this path; /openapi.json describes what there is")
+        return there
+
+    def _named_at(self, path: str) -> dict[str, Found]:
+        """What answers at a path of names, by method; of several that fit the first."""
+        parts, there = tuple(map(unquote, path.split("/"))), dict[str, Found]()
         for pattern, methods in self._named.items():
             names = _names(pattern, parts)
             if names is not None:
                 there = {method: replace(found, names=names) for method, found in methods.items()} | there
-        if not there:
-            raise RequestError("not-found", "there is nothing at this path; /openapi.json describes what there is")
         return there
 
 
