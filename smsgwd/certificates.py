@@ -82,13 +82,3 @@ def _spoilt(cert_file: Path, key_file: Path) -> CertificateError:
     except (OSError, ValueError):
         return CertificateError("cert_file", f"{cert_file}: the certificate is damaged, or too weak for TLS")
     return CertificateError("key_file", f"{key_file}: the key is damaged, or too weak for TLS")
-
-
-def read_by_others(path: Path) -> tuple[bool, bool]:
-    """Whether everybody on this machine may read the file, and whether nobody can change that (a read-only mount)."""
-    try:
-        mode = path.stat().st_mode
-        read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False, False
-    return bool(mode & stat.S_IROTH), read_only

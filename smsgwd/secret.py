@@ -144,12 +144,20 @@ def _read(path: Path) -> tuple[Secret, bool]:
     return Secret(text), exposed
 
 
+def read_by_others(file: Path | int) -> tuple[bool, bool]:
+    """Whether everybody on this machine may read a file, and whether nobody can change that (a read-only mount).
+
+    The file by its path, or opened. Raises OSError.
+    """
+    by_others = bool(os.stat(file).st_mode & stat.S_IROTH)  # noqa: PTH116 - also of an opened file
+    return by_others, bool(os.statvfs(file).f_flag & os.ST_RDONLY)
+
+
 def _is_exposed(descriptor: int, path: Path) -> bool:
     """Whether others may read an opened file on a read-only mount. Raises SecretExposedError on any other."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or not status.st_mode & stat.S_IROTH:
+    by_others, for_good = read_by_others(descriptor)
+    if not by_others or not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return False
-    # volumes of Kubernetes have 0644, and nobody in the container can change that
-    if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
-        return True
-    raise SecretExposedError(path)
+    if not for_good:  # volumes of Kubernetes have 0644, and nobody in the container can change that
+        raise SecretExposedError(path)
+    return True

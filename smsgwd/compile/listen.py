@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from smsgwd.access_token import parse_hash
-from smsgwd.certificates import Certificate, CertificateError, read_by_others
+from smsgwd.certificates import Certificate, CertificateError
 from smsgwd.compile.draft import Draft
 from smsgwd.compile.secrets import tell_exposed
 from smsgwd.providers._base import KeyPath
 from smsgwd.registry import ListenSettings
+from smsgwd.secret import read_by_others
 
 _LAST_PORT = 65_535
 
@@ -62,7 +63,10 @@ def _certificate(draft: Draft, at: KeyPath, tls: Mapping[str, str]) -> Certifica
 
 def _is_private(draft: Draft, at: KeyPath, key: Path) -> bool:
     """Whether the key may be used; one that others can read is told."""
-    by_others, for_good = read_by_others(key)
+    try:
+        by_others, for_good = read_by_others(key)
+    except OSError:  # it has gone since it was read: the next look tells
+        return True
     if not by_others:
         return True
     tell_exposed(draft, at, "the private key", key, for_good=for_good)
