@@ -137,3 +137,13 @@ def activated(config: Path, sockets: Sequence[Path | str], *arguments: str) -> I
             yield running
         finally:
             running.close()
+
+
+@contextmanager
+def open_daemon(config: Path) -> Iterator[Running]:
+    """A daemon that serves, at a socket that other users can come to, and which is that of its own environment."""
+    with tempfile.TemporaryDirectory(prefix="smsgwd-") as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder, "smsgwd.sock")
+        with daemon(config, socket_path=path, env={"SMSGWD_SOCKET": str(path)}) as running:
+            yield running.ready()

@@ -6,14 +6,13 @@ import os
 import signal
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api_document import check_answer
-from daemon_process import Running, configuration, daemon
+from daemon_process import Running, configuration, daemon, open_daemon
 from other_user import IS_ROOT, become, called
 from secret_file import write_secret
 from socket_client import Response, call
@@ -59,12 +58,8 @@ class Portal:
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """One daemon for all."""
     config = configuration(tmp_path_factory.mktemp("portal"), {"smsgwd.yaml": SITE + RULES + TOKENS})
-    with tempfile.TemporaryDirectory(prefix="smsgwd-") as folder:
-        Path(folder).chmod(0o755)  # another user can come in
-        with daemon(
-            config, socket_path=Path(folder, "smsgwd.sock"), env={"SMSGWD_SOCKET": f"{folder}/smsgwd.sock"}
-        ) as running:
-            yield Portal(running.ready(), config)
+    with open_daemon(config) as running:
+        yield Portal(running, config)
 
 
 def test_gateway_comes_changes_and_goes(portal: Portal) -> None:

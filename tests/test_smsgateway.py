@@ -5,7 +5,6 @@ import hashlib
 import json
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from api_document import check_answer
 from command import CHECKOUT, run
-from daemon_process import Running, configuration, daemon
+from daemon_process import Running, configuration, daemon, open_daemon
 from fake_http import OK, Line, RawServer
 from other_user import IS_ROOT, become, called
 from socket_client import Response, call
@@ -104,12 +103,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     files = {"smsgwd.yaml": SITE, **{f"gateways.d/{name}.yaml": "provider: console\n" for name in TWINS}}
     config = configuration(tmp_path_factory.mktemp("page"), files)
     (config / "gateways.d" / "broken.yaml").write_text("provider: nonsense\n")
-    with tempfile.TemporaryDirectory(prefix="smsgwd-") as folder:
-        Path(folder).chmod(0o755)  # another user can come in
-        with daemon(
-            config, socket_path=Path(folder, "smsgwd.sock"), env={"SMSGWD_SOCKET": f"{folder}/smsgwd.sock"}
-        ) as running:
-            yield Page(running.ready(), config)
+    with open_daemon(config) as running:
+        yield Page(running, config)
 
 
 def answered(line: Line) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from aiohttp import hdrs, web
 
-from smsgwd import credentials, schema
+from smsgwd import audit, credentials, schema
 from smsgwd.compile import compile_gateway, compile_site
 from smsgwd.errors import Problem, RequestError, findings_document
 from smsgwd.files import GATEWAYS, MAX_OCTETS, NAME, NAME_RULE, SECRETS, SITE
@@ -58,26 +59,33 @@ class Gateways:
             await asyncio.to_thread(_check_tells_no_secret, current)
         return plain(current.text.encode("utf-8", "surrogateescape"), YAML, etag(current.digest))
 
+    @asynccontextmanager
+    async def _permitted(self, call: Call, action: str) -> AsyncIterator[audit.Entry]:
+        """Audit what the block does to the gateway of the path, for who may write it. Raises RequestError."""
+        name = call.names["name"]
+        async with self._services.audit.action(action, call.caller, gateway=name) as entry:
+            with self._services.telling(call.caller, SMSGATEWAY_WRITE, name):
+                self._services.access.require(call.caller, SMSGATEWAY_WRITE, name)
+                yield entry
+
     async def put_gateway(self, call: Call) -> web.Response:
         """Make this the gateway's file; answers when it serves."""
         name = call.names["name"]
-        async with self._services.audit.action("change", call.caller, gateway=name) as entry:
-            with self._services.telling(call.caller, SMSGATEWAY_WRITE, name):
-                self._services.access.require(call.caller, SMSGATEWAY_WRITE, name)
-                match = match_of(call.request)
-                octets = await _yaml(call)
-                wanted = Wanted(text=octets.decode("utf-8", "surrogateescape"))
-                directory = self._services.registry.config.site.directory
-                everywhere = self._services.access.allows_everywhere(call.caller, SMSGATEWAY_WRITE)
+        async with self._permitted(call, "change") as entry:
+            match = match_of(call.request)
+            octets = await _yaml(call)
+            wanted = Wanted(text=octets.decode("utf-8", "surrogateescape"))
+            directory = self._services.registry.config.site.directory
+            everywhere = self._services.access.allows_everywhere(call.caller, SMSGATEWAY_WRITE)
 
-                def make(current: Current | None) -> Wanted:
-                    if not everywhere:
-                        _check_secrets_are_own(name, load(octets, ""), current, directory)
-                    entry.action = "create" if current is None else "change"
-                    entry.before = None if current is None else current.digest
-                    return wanted
+            def make(current: Current | None) -> Wanted:
+                if not everywhere:
+                    _check_secrets_are_own(name, load(octets, ""), current, directory)
+                entry.action = "create" if current is None else "change"
+                entry.before = None if current is None else current.digest
+                return wanted
 
-                changed = await self._services.writer.change(name, make, match=match)
+            changed = await self._services.writer.change(name, make, match=match)
             entry.after = changed.after
         return self._after(name, changed)
 
@@ -88,17 +96,15 @@ class Gateways:
     async def delete_gateway(self, call: Call) -> web.Response:
         """Delete the gateway's file and its own secrets; answers when nothing serves under its name."""
         name = call.names["name"]
-        async with self._services.audit.action("delete", call.caller, gateway=name) as entry:
-            with self._services.telling(call.caller, SMSGATEWAY_WRITE, name):
-                self._services.access.require(call.caller, SMSGATEWAY_WRITE, name)
-                match = match_of(call.request)
+        async with self._permitted(call, "delete") as entry:
+            match = match_of(call.request)
 
-                def make(current: Current | None) -> None:
-                    if current is None:
-                        raise RequestError("unknown-gateway", "there is no gateway of this name")
-                    entry.before = current.digest
+            def make(current: Current | None) -> None:
+                if current is None:
+                    raise RequestError("unknown-gateway", "there is no gateway of this name")
+                entry.before = current.digest
 
-                await self._services.writer.change(name, make, match=match)
+            await self._services.writer.change(name, make, match=match)
         return answer({"name": name, "digest": self._services.registry.digest})
 
     async def post_check(self, call: Call) -> web.Response:
